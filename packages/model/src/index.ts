@@ -1,1 +1,7 @@
-export {};
+export * from './errors.ts';
+export * from './guest.ts';
+export * from './ids.ts';
+export * from './phases.ts';
+export * from './runtime-kinds.ts';
+export type * from './schema/index.ts';
+export * from './units.ts';

@@ -1,0 +1,5 @@
+export * from './activity.ts';
+export * from './infrastructure.ts';
+export * from './instance.ts';
+export * from './shared.ts';
+export * from './workload.ts';

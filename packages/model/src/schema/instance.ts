@@ -1,0 +1,57 @@
+/** Instance: one running guest of a workload on one node. Made and changed by the controller and the agent only. */
+import Type, { type Static } from 'typebox';
+import { EXIT_REASONS } from '../guest.ts';
+import { PHASE_NAMES } from '../phases.ts';
+import { resource, Timestamp } from './shared.ts';
+import { WorkloadSpec } from './workload.ts';
+
+export const InstanceNetwork = Type.Object({
+  address: Type.String({ description: 'IPv4 address on the node network' }),
+  mac: Type.String(),
+  /** The host number in the subnet; interface names derive from it. */
+  slot: Type.Integer(),
+});
+
+export const InstanceSpec = Type.Object({
+  workload: Type.String(),
+  workloadUid: Type.String(),
+  ordinal: Type.Integer(),
+  node: Type.Optional(Type.String()),
+  /** The workload's spec and generation that this instance is to have. */
+  template: WorkloadSpec,
+  templateGeneration: Type.Integer(),
+  imageDigest: Type.String(),
+  network: Type.Optional(InstanceNetwork),
+  run: Type.Enum(['running', 'stopped']),
+  restarts: Type.Integer(),
+  rebuilds: Type.Integer(),
+});
+export type InstanceSpec = Static<typeof InstanceSpec>;
+
+export const ExitRecord = Type.Object({
+  reason: Type.Enum([...EXIT_REASONS]),
+  code: Type.Optional(Type.Integer()),
+  signal: Type.Optional(Type.String()),
+  message: Type.String(),
+  at: Timestamp,
+});
+
+export const InstanceStatus = Type.Object({
+  phase: Type.Enum([...PHASE_NAMES]),
+  observedGeneration: Type.Integer(),
+  reason: Type.Optional(Type.String({ description: 'Why it is not running, in a sentence' })),
+  health: Type.Enum(['unknown', 'healthy', 'unhealthy']),
+  pid: Type.Optional(Type.Integer()),
+  address: Type.Optional(Type.String()),
+  startedAt: Type.Optional(Timestamp),
+  /** Milliseconds from the beginning of the start to its process running, and to its first good health check. */
+  startMs: Type.Optional(Type.Number()),
+  readyMs: Type.Optional(Type.Number()),
+  restartCount: Type.Integer(),
+  /** The last ten ends with their reasons, newest first. */
+  exits: Type.Array(ExitRecord),
+});
+export type InstanceStatus = Static<typeof InstanceStatus>;
+
+export const Instance = resource('Instance', InstanceSpec, InstanceStatus);
+export type Instance = Static<typeof Instance>;

@@ -1,0 +1,168 @@
+/** Workload: what a user asks for. `spec` is the manifest's; `control` belongs to the verbs start, stop and restart. */
+import Type, { type Static } from 'typebox';
+import { RUNTIME_KINDS } from '../runtime-kinds.ts';
+import {
+  API_VERSION,
+  Bandwidth,
+  closed,
+  Duration,
+  Labels,
+  Metadata,
+  manifest,
+  Name,
+  Size,
+} from './shared.ts';
+
+const PortNumber = Type.Integer({ minimum: 1, maximum: 65535 });
+const Command = Type.Array(Type.String(), { minItems: 1, maxItems: 256 });
+
+export const Port = Type.Object(
+  {
+    name: Name,
+    port: PortNumber,
+    protocol: Type.Optional(Type.Enum(['tcp', 'udp'], { default: 'tcp' })),
+    publish: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 65535,
+        description: 'A port of the node that leads to this one; for one replica only',
+      }),
+    ),
+  },
+  closed,
+);
+
+export const Health = Type.Object(
+  {
+    http: Type.Optional(
+      Type.Object({ port: PortNumber, path: Type.Optional(Type.String({ pattern: '^/' })) }, closed),
+    ),
+    tcp: Type.Optional(Type.Object({ port: PortNumber }, closed)),
+    exec: Type.Optional(Type.Object({ command: Command }, closed)),
+    interval: Type.Optional(Duration),
+    timeout: Type.Optional(Duration),
+    failures: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 100,
+        description: 'Failures in a row before the guest is restarted; default 3',
+      }),
+    ),
+    startPeriod: Type.Optional(Duration),
+  },
+  closed,
+);
+
+export const Resources = Type.Object(
+  {
+    cpus: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1024 })),
+    memory: Type.Optional(Size),
+    disk: Type.Optional(Size),
+    pids: Type.Optional(Type.Integer({ minimum: 1, maximum: 4194304 })),
+    bandwidth: Type.Optional(
+      Type.Object({ in: Type.Optional(Bandwidth), out: Type.Optional(Bandwidth) }, closed),
+    ),
+  },
+  closed,
+);
+
+export const Security = Type.Object(
+  {
+    readOnlyRoot: Type.Optional(Type.Boolean()),
+    user: Type.Optional(
+      Type.String({ pattern: '^\\d+(:\\d+)?$', description: 'uid or uid:gid inside the guest' }),
+    ),
+    capabilities: Type.Optional(Type.Array(Type.String({ pattern: '^CAP_[A-Z_]+$' }))),
+    userNamespace: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+
+export const Placement = Type.Object(
+  {
+    near: Type.Optional(
+      Type.Object(
+        {
+          accessPoints: Type.Optional(Type.Array(Name)),
+          clients: Type.Optional(Labels),
+          devices: Type.Optional(Labels),
+        },
+        closed,
+      ),
+    ),
+    maxLatency: Type.Optional(Duration),
+    spread: Type.Optional(Type.Enum(['site', 'node'])),
+    nodeSelector: Type.Optional(Labels),
+  },
+  closed,
+);
+
+export const WorkloadSpec = Type.Object(
+  {
+    runtime: Type.Enum([...RUNTIME_KINDS]),
+    image: Type.String({ minLength: 1, maxLength: 512 }),
+    replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+    resources: Type.Optional(Resources),
+    command: Type.Optional(Command),
+    args: Type.Optional(Type.Array(Type.String(), { maxItems: 256 })),
+    workingDir: Type.Optional(Type.String({ pattern: '^/' })),
+    env: Type.Optional(Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String())),
+    ports: Type.Optional(Type.Array(Port, { maxItems: 64 })),
+    volumes: Type.Optional(
+      Type.Array(
+        Type.Object(
+          { name: Name, mount: Type.String({ pattern: '^/' }), readOnly: Type.Optional(Type.Boolean()) },
+          closed,
+        ),
+        { maxItems: 64 },
+      ),
+    ),
+    address: Type.Optional(
+      Type.Enum(['static', 'dhcp'], { description: 'How a guest with its own kernel learns its address' }),
+    ),
+    display: Type.Optional(Type.Boolean()),
+    restart: Type.Optional(Type.Enum(['always', 'on-failure', 'never'])),
+    stopGrace: Type.Optional(Duration),
+    health: Type.Optional(Health),
+    security: Type.Optional(Security),
+    placement: Type.Optional(Placement),
+    move: Type.Optional(Type.Enum(['live', 'restart', 'never'])),
+    sim: Type.Optional(
+      Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]), {
+        description: 'Timings and faults of the sim runtime',
+      }),
+    ),
+  },
+  closed,
+);
+export type WorkloadSpec = Static<typeof WorkloadSpec>;
+
+/** Only the verbs change it. Counters rise and never fall, so that a late or repeated delivery is harmless. */
+export const WorkloadControl = Type.Object({
+  run: Type.Enum(['running', 'stopped']),
+  restarts: Type.Integer(),
+  rebuilds: Type.Integer(),
+});
+export type WorkloadControl = Static<typeof WorkloadControl>;
+
+export const WorkloadStatus = Type.Object({
+  observedGeneration: Type.Integer(),
+  replicas: Type.Integer(),
+  ready: Type.Integer(),
+  /** Why not all replicas are ready, in a sentence. */
+  reason: Type.Optional(Type.String()),
+  /** The image that the name stood for when the spec was accepted: `sha256:…`. */
+  imageDigest: Type.Optional(Type.String()),
+});
+export type WorkloadStatus = Static<typeof WorkloadStatus>;
+
+export const WorkloadManifest = manifest('Workload', WorkloadSpec);
+export const Workload = Type.Object({
+  apiVersion: Type.Literal(API_VERSION),
+  kind: Type.Literal('Workload'),
+  metadata: Metadata,
+  spec: WorkloadSpec,
+  control: WorkloadControl,
+  status: WorkloadStatus,
+});
+export type Workload = Static<typeof Workload>;
