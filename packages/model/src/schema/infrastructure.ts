@@ -56,6 +56,7 @@ export const NodeStatus = Type.Object({
   bootedAt: Type.Optional(Timestamp),
 });
 export const NodeManifest = manifest('Node', NodeSpec);
+export type NodeStatus = Static<typeof NodeStatus>;
 export const Node = resource('Node', NodeSpec, NodeStatus);
 export type Node = Static<typeof Node>;
 

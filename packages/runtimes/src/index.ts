@@ -1,0 +1,2 @@
+export * from './plan-guest.ts';
+export type * from './port.ts';

@@ -1,0 +1,23 @@
+/** The plan that all runtimes share: from what is there to what is wanted, in steps. Pure. */
+import type { Id, Millis } from '@skerry/model';
+import type { GuestSpec, GuestState, GuestStep } from './port.ts';
+
+/** `want` undefined: the guest is to be gone. A guest of another incarnation is replaced. An exited one is started anew from `create`. */
+export function planGuest(
+  want: GuestSpec | undefined,
+  have: GuestState,
+  uid: Id<'instance'>,
+  graceMs: Millis,
+): GuestStep[] {
+  const steps: GuestStep[] = [];
+  if (have.state !== 'absent') {
+    if (want && have.incarnation === want.incarnation) {
+      if (have.state === 'running') return [];
+      if (have.state === 'created') return [{ do: 'start', uid }];
+    }
+    if (have.state === 'running') steps.push({ do: 'stop', uid, graceMs });
+    steps.push({ do: 'remove', uid });
+  }
+  if (want) steps.push({ do: 'create', spec: want }, { do: 'start', uid });
+  return steps;
+}

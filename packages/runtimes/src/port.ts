@@ -1,0 +1,142 @@
+/**
+ * The runtime port: what the agent asks of every kind of guest. Guests are never children of the agent.
+ * `plan` is pure and decides; `apply` makes no choices and is idempotent; `recover` is the first verb after a restart.
+ *
+ *   absent --create--> created --start--> running --stop/exit--> exited --remove--> absent
+ *                                ^------------------start-----------'
+ */
+import type {
+  Bytes,
+  GuestExit,
+  GuestStats,
+  Id,
+  LogLine,
+  LogOptions,
+  Millis,
+  ProbeFinding,
+  RuntimeKind,
+} from '@skerry/model';
+import type { Attachment } from '@skerry/network';
+
+/** All that a guest needs, resolved: no names to look up, no units to parse. */
+export interface GuestSpec {
+  readonly uid: Id<'instance'>;
+  readonly name: string;
+  readonly project: string;
+  readonly workload: string;
+  readonly runtime: RuntimeKind;
+  /** Changes when the guest must be made anew. */
+  readonly incarnation: string;
+  readonly imageDigest: string;
+  readonly cpus: number;
+  readonly memoryBytes: Bytes;
+  /** Limit of the guest's own writable layer. */
+  readonly diskBytes?: Bytes;
+  readonly pids: number;
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly workingDir?: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly network?: Attachment;
+  /** How a guest with its own kernel learns its address. */
+  readonly addressing: 'static' | 'dhcp';
+  readonly ports: readonly {
+    readonly name: string;
+    readonly port: number;
+    readonly protocol: 'tcp' | 'udp';
+  }[];
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly hostPath: string;
+    readonly mount: string;
+    readonly readOnly: boolean;
+  }[];
+  readonly security: {
+    readonly readOnlyRoot: boolean;
+    readonly user?: string;
+    /** Beyond the default set where given; `CAP_…`. */
+    readonly capabilities: readonly string[];
+    readonly userNamespace: boolean;
+  };
+  readonly sim?: Readonly<Record<string, number | string | boolean>>;
+}
+
+export type GuestState =
+  | { readonly state: 'absent' }
+  | { readonly state: 'created'; readonly incarnation: string }
+  | {
+      readonly state: 'running';
+      readonly incarnation: string;
+      readonly pid: number;
+      readonly startedAtMs: number;
+    }
+  | { readonly state: 'exited'; readonly incarnation: string; readonly exit: GuestExit };
+
+export type GuestStep =
+  | { readonly do: 'create'; readonly spec: GuestSpec }
+  | { readonly do: 'start'; readonly uid: Id<'instance'> }
+  /** Asks the guest to end (SIGTERM, ACPI or the runtime's own way), waits `graceMs`, then forces. */
+  | { readonly do: 'stop'; readonly uid: Id<'instance'>; readonly graceMs: Millis }
+  /** Everything of the guest goes: process, cgroup, mounts, sockets, writable layer, logs. */
+  | { readonly do: 'remove'; readonly uid: Id<'instance'> };
+
+/** Host events outrank requests: the agent hears of an end from here. `resync`: events were lost, recover all. */
+export type GuestEvent =
+  | { readonly type: 'exited'; readonly uid: Id<'instance'>; readonly exit: GuestExit }
+  | { readonly type: 'oom'; readonly uid: Id<'instance'>; readonly message: string }
+  | { readonly type: 'resync' };
+
+export interface Runtime {
+  readonly kind: RuntimeKind;
+  /** Starts what the runtime needs on the node (an engine); idempotent; attaches to an engine that runs already. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Lets go of the engine; guests and engine go on. */
+  stop(): Promise<void>;
+  /** Ends the engine and removes all that the runtime put on the host. Guests must be gone. */
+  destroy(signal: AbortSignal): Promise<void>;
+  probe(signal: AbortSignal): Promise<ProbeFinding[]>;
+  /** What is there of this guest now, whoever made it; opens what is needed to hear its events. */
+  recover(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState>;
+  /** Every guest of this data folder that the runtime knows: for finding orphans. */
+  list(signal: AbortSignal): Promise<Id<'instance'>[]>;
+  plan(want: GuestSpec | undefined, have: GuestState, uid: Id<'instance'>, graceMs: Millis): GuestStep[];
+  /** Returns the state after the step. Errors: image_not_found, image_invalid, image_wrong_kind, guest_start_failed, disk_full, engine_unavailable, unsupported. */
+  apply(step: GuestStep, signal: AbortSignal): Promise<GuestState>;
+  events(signal: AbortSignal): AsyncIterable<GuestEvent>;
+  stats(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestStats>;
+  logs(uid: Id<'instance'>, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Memory that the guest costs the node beyond `spec.memoryBytes` (hypervisor, shim); measured, stated in docs. */
+  overheadBytes(memoryBytes: Bytes): Bytes;
+  readonly exec?: ExecPower;
+  readonly console?: ConsolePower;
+}
+
+export interface ExecRequest {
+  readonly command: readonly string[];
+  readonly terminal: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface ExecSession {
+  readonly output: AsyncIterable<{ readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array }>;
+  write(data: Uint8Array): Promise<void>;
+  closeInput(): Promise<void>;
+  resize(columns: number, rows: number): Promise<void>;
+  /** Exit code of the command. */
+  readonly exit: Promise<number>;
+  kill(): Promise<void>;
+}
+
+export interface ExecPower {
+  exec(uid: Id<'instance'>, request: ExecRequest, signal: AbortSignal): Promise<ExecSession>;
+}
+
+/** A serial console: bytes both ways; several readers may look at once. */
+export interface ConsolePower {
+  open(
+    uid: Id<'instance'>,
+    signal: AbortSignal,
+  ): Promise<{ readonly output: AsyncIterable<Uint8Array>; write(data: Uint8Array): Promise<void> }>;
+}
