@@ -1,2 +1,3 @@
 export * from './identity.ts';
+export * from './process.ts';
 export * from './run.ts';
