@@ -1,0 +1,36 @@
+# Two commands are enough on a fresh Debian machine: make demo, make test. Each installs what it needs.
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+DATA ?= /var/lib/skerry
+
+.PHONY: demo test install uninstall bench check setup setup-test fuzz clean
+
+setup: ## what apt and npm have to give, and what is built from source
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh --with-test-tools
+
+demo: setup ## the main job, shown: two guests from one manifest, an answer from each, a kill -9 survived
+	@scripts/demo.sh
+
+check: setup ## types, lint, the rules of the house; no guests
+	@npx --no-install tsc --noEmit && npx --no-install biome check .
+
+test: setup-test ## everything; the last line counts
+	@scripts/test.sh
+
+bench: setup-test ## the promises of SPECIFICATION.md, peers beside them
+	@scripts/bench.sh
+
+fuzz: setup ## an hour of hostile packets against pebble
+	@PEBBLE_FUZZ_SECONDS=3600 npx --no-install vitest run guests/pebble/test/fuzz
+
+install: setup ## skerry, its systemd unit and its data folder
+	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)" "$(DATA)"
+
+uninstall:
+	@scripts/install.sh --remove "$(DESTDIR)" "$(PREFIX)" "$(DATA)"
+
+clean: ## what was built; not what was installed
+	@rm -rf dist .setup guests/*/build packages/runtimes/native/build
