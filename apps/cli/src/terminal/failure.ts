@@ -1,0 +1,32 @@
+/** Errors as a person reads them: what failed, why, what to do. Exit code 1 for a failure, 2 for wrong use. */
+import { ERRORS, SkerryError } from '@skerry/model';
+
+interface Line {
+  readonly line?: number;
+  readonly field?: string;
+  readonly message?: string;
+}
+
+/** The text of an error, without a stack; `file` is put before line numbers of a manifest. */
+export function formatFailure(error: unknown, file?: string): string {
+  if (!(error instanceof SkerryError)) {
+    return `skerry: ${error instanceof Error ? error.message : String(error)}\n`;
+  }
+  const lines: string[] = [];
+  const listed = error.details.errors;
+  if (Array.isArray(listed) && listed.length > 0) {
+    lines.push(`skerry: ${ERRORS[error.code].title.toLowerCase()}${file ? ` (${file})` : ''}`);
+    for (const { line, field, message } of listed as Line[]) {
+      const where = [file && line ? `${file}:${line}` : line ? `line ${line}` : undefined, field]
+        .filter(Boolean)
+        .join(': ');
+      lines.push(`  ${where ? `${where}: ` : ''}${message ?? ''}`);
+    }
+  } else {
+    const { line, column } = error.details as { line?: number; column?: number };
+    const where = file && line ? `${file}:${line}${column ? `:${column}` : ''}: ` : '';
+    lines.push(`skerry: ${where}${error.message}`);
+  }
+  lines.push(`  ${ERRORS[error.code].remedy} [${error.code}]`);
+  return `${lines.join('\n')}\n`;
+}
