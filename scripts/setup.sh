@@ -67,4 +67,5 @@ node_step
 npm_step
 make -s -C packages/runtimes/native
 make -s -C guests/pebble
+make -s -C guests/hello
 node scripts/build.mjs --if-changed
