@@ -1,5 +1,6 @@
 export * from './errors.ts';
 export * from './guest.ts';
+export * from './guest-defaults.ts';
 export * from './ids.ts';
 export * from './phases.ts';
 export * from './runtime-kinds.ts';
