@@ -1,1 +1,11 @@
 export type * from './agent.ts';
+export { type Client, type ClientCore, type ClientOptions, createClient } from './client/client.ts';
+export { connectionError, type Endpoint } from './client/endpoint.ts';
+export type * from './client/input.ts';
+export type { TerminalSession } from './client/terminal.ts';
+export type { CallOptions } from './client/transport.ts';
+export type { ManifestProblem } from './manifest/problem.ts';
+export { fromProblem, toProblem } from './problem.ts';
+export * from './routes.ts';
+export type * from './schema/answer-types.ts';
+export * from './streams.ts';

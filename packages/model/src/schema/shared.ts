@@ -28,6 +28,7 @@ export const Bandwidth = Type.String({
 export const Labels = Type.Record(
   Type.String({ pattern: '^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$' }),
   Type.String({ maxLength: 256 }),
+  closed,
 );
 export const Timestamp = Type.String({ description: 'RFC 3339, UTC, with milliseconds' });
 

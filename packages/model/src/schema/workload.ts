@@ -106,7 +106,9 @@ export const WorkloadSpec = Type.Object(
     command: Type.Optional(Command),
     args: Type.Optional(Type.Array(Type.String(), { maxItems: 256 })),
     workingDir: Type.Optional(Type.String({ pattern: '^/' })),
-    env: Type.Optional(Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String())),
+    env: Type.Optional(
+      Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String(), closed),
+    ),
     ports: Type.Optional(Type.Array(Port, { maxItems: 64 })),
     volumes: Type.Optional(
       Type.Array(

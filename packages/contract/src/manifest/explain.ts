@@ -1,0 +1,146 @@
+/** A schema's refusals as sentences that name the field: all of them, each once. */
+
+import type { TSchema } from 'typebox';
+import { Compile, type Validator } from 'typebox/compile';
+import { Settings } from 'typebox/system';
+import { suggestion } from './suggest.ts';
+
+// The library stops at 8 errors; a person wants all of them, and 200 are enough for any.
+Settings.Set({ maxErrors: 200 });
+
+export type Path = readonly (string | number)[];
+export interface Refusal {
+  readonly path: Path;
+  /** The key itself is wrong, rather than its value. */
+  readonly atKey: boolean;
+  readonly message: string;
+}
+
+interface Schema {
+  readonly [keyword: string]: unknown;
+}
+
+const compiled = new WeakMap<object, Validator>();
+export function validatorOf(schema: TSchema): Validator {
+  let validator = compiled.get(schema);
+  if (!validator) {
+    validator = Compile(schema);
+    compiled.set(schema, validator);
+  }
+  return validator;
+}
+
+const unescapePointer = (part: string) => part.replaceAll('~1', '/').replaceAll('~0', '~');
+
+function follow(pointer: string, root: unknown): unknown {
+  let at = root;
+  for (const part of pointer.replace(/^#/, '').split('/').slice(1)) {
+    if (typeof at !== 'object' || at === null) return undefined;
+    at = (at as Record<string, unknown>)[unescapePointer(part)];
+  }
+  return at;
+}
+
+function pathOf(pointer: string, root: unknown): Path {
+  const path: (string | number)[] = [];
+  let at = root;
+  for (const raw of pointer.split('/').slice(1)) {
+    const part = unescapePointer(raw);
+    path.push(Array.isArray(at) ? Number(part) : part);
+    at = (at as Record<string, unknown> | undefined)?.[part];
+  }
+  return path;
+}
+
+const show = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+};
+const lower = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
+const ARTICLE: Record<string, string> = {
+  string: 'text',
+  integer: 'a whole number',
+  number: 'a number',
+  boolean: 'true or false',
+  array: 'a list',
+  object: 'a map of fields',
+};
+
+function sentence(keyword: string, params: Schema, schema: Schema, value: unknown): string {
+  const described = typeof schema.description === 'string' ? `: ${lower(schema.description)}` : '';
+  switch (keyword) {
+    case 'type': {
+      const wanted = ARTICLE[String(params.type ?? schema.type)] ?? String(params.type ?? schema.type);
+      if (schema.pattern && described) return `${show(value)} is not valid${described}`;
+      return `${show(value)} must be ${wanted}`;
+    }
+    case 'pattern':
+      return `${show(value)} is not valid${described || `: it must match ${String(schema.pattern)}`}`;
+    case 'enum': {
+      const known = (schema.enum as unknown[]).map(String);
+      return `${show(value)} must be one of ${known.join(', ')}${suggestion(String(value), known)}`;
+    }
+    case 'const':
+      return `${show(value)} must be ${show(schema.const)}`;
+    case 'minimum':
+      return `${show(value)} is too small: at least ${schema.minimum}`;
+    case 'exclusiveMinimum':
+      return `${show(value)} is too small: more than ${schema.exclusiveMinimum}`;
+    case 'maximum':
+      return `${show(value)} is too large: at most ${schema.maximum}`;
+    case 'minLength':
+      return 'must not be empty';
+    case 'maxLength':
+      return `is too long: at most ${schema.maxLength} characters`;
+    case 'minItems':
+      return `needs at least ${schema.minItems} of them`;
+    case 'maxItems':
+      return `has too many: at most ${schema.maxItems}`;
+    default:
+      return `${show(value)} is not valid${described}`;
+  }
+}
+
+/** Empty where `value` is as `schema` wants it. */
+export function refusals(schema: TSchema, value: unknown): Refusal[] {
+  const validator = validatorOf(schema);
+  if (validator.Check(value)) return [];
+  const found: Refusal[] = [];
+  const seen = new Set<string>();
+  const add = (path: Path, atKey: boolean, message: string) => {
+    const key = path.join('\0');
+    if (seen.has(key)) return;
+    seen.add(key);
+    found.push({ path, atKey, message });
+  };
+  for (const error of validator.Errors(value)) {
+    const { keyword } = error;
+    const path = pathOf(error.instancePath, value);
+    const at = follow(error.schemaPath, schema) as Schema | undefined;
+    const params = error.params as Schema;
+    if (keyword === 'additionalProperties' || keyword === 'unevaluatedProperties') {
+      const names = Object.keys((at?.properties as object | undefined) ?? {});
+      for (const name of (params.additionalProperties ?? []) as string[]) {
+        const text =
+          names.length > 0
+            ? `unknown field "${name}"${suggestion(name, names)}`
+            : `"${name}" is not allowed as a name here`;
+        add([...path, name], true, text);
+      }
+    } else if (keyword === 'required') {
+      for (const name of (params.requiredProperties ?? []) as string[])
+        add([...path, name], false, 'is missing');
+    } else if (keyword !== 'boolean') {
+      add(path, false, sentence(keyword, params, at ?? {}, follow(error.instancePath, value)));
+    }
+  }
+  if (found.length === 0) found.push({ path: [], atKey: false, message: 'is not valid' });
+  return found;
+}
+
+/** `spec.ports[0].port` */
+export function fieldOf(path: Path): string {
+  let text = '';
+  for (const part of path) text += typeof part === 'number' ? `[${part}]` : text ? `.${part}` : part;
+  return text;
+}

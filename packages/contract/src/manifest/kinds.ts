@@ -1,0 +1,27 @@
+/** The kinds that a manifest may hold, with their schemas and with what a schema can't say. Add a resource here. */
+import * as Schema from '@skerry/model/schema';
+import type { Static, TSchema } from 'typebox';
+import type { Refusal } from './explain.ts';
+import { refuseWorkload } from './workload-rules.ts';
+
+export type WorkloadManifest = Static<typeof Schema.WorkloadManifest>;
+export type VolumeManifest = Static<typeof Schema.VolumeManifest>;
+export type ProjectManifest = Static<typeof Schema.ProjectManifest>;
+export type NodeManifest = Static<typeof Schema.NodeManifest>;
+export type AnyManifest = WorkloadManifest | VolumeManifest | ProjectManifest | NodeManifest;
+export type ManifestKind = AnyManifest['kind'];
+
+export interface KindDefinition {
+  readonly schema: TSchema;
+  /** Its name is unique in its project only. */
+  readonly inProject: boolean;
+  /** Rules between fields; the value has passed the schema. */
+  readonly rules?: (manifest: never) => Refusal[];
+}
+
+export const KINDS: Readonly<Record<ManifestKind, KindDefinition>> = {
+  Project: { schema: Schema.ProjectManifest, inProject: false },
+  Node: { schema: Schema.NodeManifest, inProject: false },
+  Volume: { schema: Schema.VolumeManifest, inProject: true },
+  Workload: { schema: Schema.WorkloadManifest, inProject: true, rules: refuseWorkload },
+};

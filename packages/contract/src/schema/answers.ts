@@ -1,0 +1,144 @@
+/** Schemas of answers and requests that are no resources. */
+import {
+  API_VERSION,
+  Event,
+  Finding,
+  Image,
+  Instance,
+  Name,
+  Node,
+  Operation,
+  Project,
+  Size,
+  Volume,
+  Workload,
+} from '@skerry/model/schema';
+import Type, { type TSchema } from 'typebox';
+
+export const Problem = Type.Object({
+  type: Type.String({ description: 'A URI that stands for the kind of problem' }),
+  title: Type.String(),
+  status: Type.Integer(),
+  detail: Type.String({ description: 'What failed and why' }),
+  code: Type.String({ description: 'Stable, for programs to compare' }),
+  remedy: Type.String({ description: 'What to do about it' }),
+  details: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+});
+
+const listOf = <T extends TSchema>(items: T) =>
+  Type.Object({
+    items: Type.Array(items),
+    revision: Type.Integer({ description: 'Watch from here to miss nothing' }),
+    cursor: Type.Optional(Type.String({ description: 'Of the next page; absent at the end' })),
+  });
+export const ProjectList = listOf(Project);
+export const WorkloadList = listOf(Workload);
+export const InstanceList = listOf(Instance);
+export const ImageList = listOf(Image);
+export const VolumeList = listOf(Volume);
+export const NodeList = listOf(Node);
+export const OperationList = listOf(Operation);
+export const EventList = Type.Object({
+  items: Type.Array(Event),
+  sequence: Type.Integer({
+    description: 'Of the last event in the answer; pass it as `since` for those after it',
+  }),
+  oldest: Type.Integer({ description: 'Sequence number of the oldest event that is kept' }),
+});
+
+/** One thing that applying would do or did, in words that a program may compare. */
+export const Step = Type.Object({
+  action: Type.Enum(['create', 'update', 'replace', 'delete', 'restart', 'start', 'stop']),
+  kind: Type.String(),
+  name: Type.String(),
+  text: Type.String(),
+});
+export const Applied = Type.Object({
+  kind: Type.String(),
+  project: Type.Optional(Type.String()),
+  name: Type.String(),
+  line: Type.Integer({ description: 'Of the document in the file' }),
+  outcome: Type.Enum(['created', 'changed', 'unchanged', 'deleted', 'absent']),
+  generation: Type.Optional(
+    Type.Integer({ description: 'Of the resource; wait for it in status.observedGeneration' }),
+  ),
+  steps: Type.Array(Step),
+});
+export const ApplyResult = Type.Object({
+  dryRun: Type.Boolean(),
+  revision: Type.Integer(),
+  documents: Type.Array(Applied),
+});
+
+export const Status = Type.Object({
+  apiVersion: Type.Literal(API_VERSION),
+  version: Type.String(),
+  node: Type.String(),
+  pid: Type.Integer(),
+  startedAt: Type.String(),
+  revision: Type.Integer(),
+  nodes: Type.Object({ ready: Type.Integer(), total: Type.Integer() }),
+  workloads: Type.Integer(),
+  instances: Type.Record(Type.String(), Type.Integer(), { description: 'By phase' }),
+  images: Type.Integer(),
+  volumes: Type.Integer(),
+  operations: Type.Object({ running: Type.Integer() }),
+  store: Type.Object({ bytes: Type.Integer(), commits: Type.Integer(), txns: Type.Integer() }),
+  memory: Type.Object({ rssBytes: Type.Integer() }),
+});
+export const Doctor = Type.Object({
+  nodes: Type.Array(
+    Type.Object({ name: Type.String(), phase: Type.String(), findings: Type.Array(Finding) }),
+  ),
+});
+
+export const FunctionRequest = Type.Object(
+  {
+    name: Name,
+    source: Type.String({ minLength: 1, maxLength: 1_048_576 }),
+    filename: Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description: 'Its ending tells the language: .js, .mjs, .ts',
+    }),
+    replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+    memory: Type.Optional(Size),
+    publish: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 65535, description: 'A port of the node that leads to it' }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export const PullRequest = Type.Object(
+  {
+    reference: Type.String({ minLength: 1, maxLength: 512 }),
+    insecure: Type.Optional(
+      Type.Boolean({ description: 'Plain HTTP, or a certificate that nobody vouches for' }),
+    ),
+    auth: Type.Optional(
+      Type.Object(
+        { username: Type.String(), password: Type.String() },
+        {
+          additionalProperties: false,
+          description: 'Held in memory only: a pull that is resumed after a restart does without',
+        },
+      ),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export const Stats = Type.Object({
+  cpuMs: Type.Number(),
+  memoryBytes: Type.Integer(),
+  memoryLimitBytes: Type.Optional(Type.Integer()),
+  pids: Type.Optional(Type.Integer()),
+  rxBytes: Type.Optional(Type.Integer()),
+  txBytes: Type.Optional(Type.Integer()),
+  diskBytes: Type.Optional(Type.Integer()),
+});
+export const Line = Type.Object({
+  atMs: Type.Number(),
+  stream: Type.Enum(['stdout', 'stderr', 'console']),
+  text: Type.String(),
+});
