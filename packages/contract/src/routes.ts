@@ -226,6 +226,13 @@ export const ROUTES = {
     answer: 'json',
     status: 202,
   },
+  'image.build': {
+    method: 'POST',
+    path: `${PROJECT}/images/build`,
+    summary: 'Makes an image of a JavaScript or TypeScript function, for workloads with runtime unikernel',
+    answer: 'json',
+    status: 201,
+  },
   'image.delete': {
     method: 'DELETE',
     path: `${PROJECT}/images/{name}`,

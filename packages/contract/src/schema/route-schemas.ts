@@ -145,6 +145,7 @@ export const ROUTE_SCHEMAS = {
     response: Type.Object({ items: Type.Array(Image) }),
   },
   'image.pull': { params: InProject, body: A.PullRequest, response: Operation },
+  'image.build': { params: InProject, body: A.BuildRequest, response: Image },
   'image.delete': {
     params: NamedInProject,
     response: Type.Object({ reference: Type.String(), freedBytes: Type.Integer() }),
