@@ -96,7 +96,7 @@ export async function startProgram(options: { args?: string[] } = {}): Promise<P
       while (alive(victim)) await new Promise((resolve) => setImmediate(resolve));
     },
     async purge() {
-      const ran = await attempt('down', '--purge');
+      const ran = await attempt('down', '--purge', '--yes');
       const left = leftoversOf(id, dataDir);
       if (ran.code !== 0) left.unshift(`skerry down --purge ended with ${ran.code}: ${ran.stderr}`);
       rmSync(dataDir, { recursive: true, force: true });

@@ -7,8 +7,10 @@ interface Line {
   readonly message?: string;
 }
 
-/** The text of an error, without a stack; `file` is put before line numbers of a manifest. */
-export function formatFailure(error: unknown, file?: string): string {
+/** The text of an error, without a stack; `details.file` is put before line numbers of a manifest. */
+export function formatFailure(error: unknown): string {
+  const file =
+    error instanceof SkerryError && typeof error.details.file === 'string' ? error.details.file : undefined;
   if (!(error instanceof SkerryError)) {
     return `skerry: ${error instanceof Error ? error.message : String(error)}\n`;
   }
@@ -29,4 +31,9 @@ export function formatFailure(error: unknown, file?: string): string {
   }
   lines.push(`  ${ERRORS[error.code].remedy} [${error.code}]`);
   return `${lines.join('\n')}\n`;
+}
+
+/** 2 for what the user can only mend by asking differently, 1 for all else. A command's own code is kept (`exec`). */
+export function exitCodeOf(error: unknown): number {
+  return error instanceof SkerryError && error.code === 'request_invalid' ? 2 : 1;
 }

@@ -17,7 +17,7 @@ export interface Output {
 }
 
 export function createOutput(format: OutputFormat, quiet: boolean): Output {
-  const print = (text: string) => process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   const serialise = async (value: unknown) => {
     if (format === 'json') return print(JSON.stringify(value, null, 2));
     const { stringify } = await import('yaml');
@@ -29,7 +29,7 @@ export function createOutput(format: OutputFormat, quiet: boolean): Output {
       if (format !== 'table') return serialise(rows);
       if (rows.length > 0) {
         const width = process.stdout.isTTY ? process.stdout.columns : undefined;
-        return void print(formatTable(rows, columns, width));
+        return print(formatTable(rows, columns, width));
       }
       if (!quiet) process.stderr.write(`${whenEmpty}\n`);
     },

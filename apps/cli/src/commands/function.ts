@@ -1,0 +1,111 @@
+/** function: a JavaScript or TypeScript function as a guest with its own kernel. */
+import { basename } from 'node:path';
+import { SkerryError, type Workload } from '@skerry/model';
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { age, durationOption } from '../durations.ts';
+import { readTextFile } from '../read-file.ts';
+import { describePending, isReady, waitForWorkloads } from '../wait.ts';
+
+/** Errors of the source name the user's file. */
+export async function withFile<T>(file: string, request: () => Promise<T>): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    if (!(error instanceof SkerryError)) throw error;
+    throw new SkerryError(error.code, error.message, {
+      cause: error.cause,
+      details: { ...error.details, file },
+    });
+  }
+}
+
+export function registerFunction(program: Command, context: Context): void {
+  const command = program
+    .command('function')
+    .alias('functions')
+    .description('JavaScript and TypeScript functions, each its own kernel');
+
+  command
+    .command('create')
+    .description('make a workload of a function')
+    .argument('<name>')
+    .requiredOption('--from <file>', 'source: .js or .ts')
+    .option('--replicas <count>', 'instances', Number)
+    .option('--memory <size>', 'memory of each guest')
+    .option('--publish <port>', 'a port of the node that leads to it', Number)
+    .option('--wait', 'wait until it is ready')
+    .option('--timeout <duration>', 'for --wait', durationOption, 60_000)
+    .action(
+      (
+        name: string,
+        options: {
+          from: string;
+          replicas?: number;
+          memory?: string;
+          publish?: number;
+          wait?: boolean;
+          timeout: number;
+        },
+      ) =>
+        context.withClient(async (client) => {
+          const source = readTextFile(options.from);
+          const { replicas, memory, publish } = options;
+          const body = {
+            name,
+            source,
+            filename: basename(options.from),
+            ...(replicas === undefined ? {} : { replicas }),
+            ...(memory === undefined ? {} : { memory }),
+            ...(publish === undefined ? {} : { publish }),
+          };
+          const made = await withFile(options.from, () =>
+            client.function.create({ project: context.project, body }),
+          );
+          if (options.wait) {
+            const progress = context.progress(`starting ${name}`);
+            await waitForWorkloads(
+              client,
+              context.project,
+              (all) => isReady(all.get(name)),
+              describePending([name]),
+              {
+                limitMs: options.timeout,
+                onChange: progress.update,
+              },
+            ).finally(progress.end);
+          }
+          await context.output.one(made, () => `function/${name} created`);
+        }),
+    );
+
+  command
+    .command('list')
+    .description('functions of the project')
+    .action(() =>
+      context.withClient(async (client) => {
+        const { items } = await client.function.list({ project: context.project });
+        await context.output.list<Workload>(
+          items,
+          [
+            { title: 'NAME', value: (row) => row.metadata.name },
+            { title: 'READY', value: (row) => `${row.status.ready}/${row.spec.replicas ?? 1}` },
+            { title: 'IMAGE', value: (row) => row.status.imageDigest?.slice(0, 19) },
+            { title: 'AGE', value: (row) => age(row.metadata.createdAt) },
+          ],
+          `no functions in project ${context.project}`,
+        );
+      }),
+    );
+
+  command
+    .command('logs')
+    .description('what a function wrote')
+    .argument('<name>')
+    .option('-f, --follow', 'go on as more comes')
+    .action(async (name: string, options: { follow?: boolean }) => {
+      await program.parseAsync(['workload', 'logs', name, ...(options.follow ? ['--follow'] : [])], {
+        from: 'user',
+      });
+    });
+}

@@ -1,0 +1,142 @@
+/** image: list, show, import, pull, build, delete. */
+import { createReadStream, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { formatBytes, type Image, SkerryError } from '@skerry/model';
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { age } from '../durations.ts';
+import { readTextFile } from '../read-file.ts';
+import type { Column } from '../terminal/table.ts';
+import { withFile } from './function.ts';
+import { followOperation } from './operation.ts';
+
+const COLUMNS: Column<Image>[] = [
+  { title: 'NAME', value: (row) => row.spec.reference },
+  { title: 'KIND', value: (row) => row.status.kind },
+  { title: 'DIGEST', value: (row) => row.status.digest.slice(0, 19) },
+  { title: 'SIZE', value: (row) => formatBytes(row.status.sizeBytes), right: true },
+  { title: 'ARCH', value: (row) => row.status.arch },
+  { title: 'AGE', value: (row) => age(row.metadata.createdAt) },
+];
+
+const described = (image: Image) =>
+  `image/${image.spec.reference}: ${image.status.kind}, ${formatBytes(image.status.sizeBytes)}, ${image.status.digest}`;
+
+function sizeOf(path: string): number {
+  try {
+    const about = statSync(path);
+    if (!about.isFile()) throw new Error('it is no file (pack a folder with tar)');
+    return about.size;
+  } catch (cause) {
+    throw new SkerryError('request_invalid', `${path} can not be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+export function registerImage(program: Command, context: Context): void {
+  const image = program.command('image').alias('images').description('what guests start from');
+
+  image
+    .command('list')
+    .description('images of the project')
+    .action(() =>
+      context.withClient(async (client) => {
+        const { items } = await client.image.list({ project: context.project });
+        await context.output.list(items, COLUMNS, `no images in project ${context.project}`);
+      }),
+    );
+
+  image
+    .command('show')
+    .description('everything that was recognised in an image')
+    .argument('<name>')
+    .action((name: string) =>
+      context.withClient(async (client) => {
+        const found = await client.image.show({ project: context.project, name });
+        const { stringify } = await import('yaml');
+        await context.output.one(found, (value) =>
+          stringify({ reference: value.spec.reference, ...value.status }),
+        );
+      }),
+    );
+
+  image
+    .command('import')
+    .description('take a file: docker save, OCI archive, unikernel; its kind is recognised from its content')
+    .argument('<file>')
+    .option('--name <reference>', 'the name it is to have; else what the file says')
+    .action((file: string, options: { name?: string }) =>
+      context.withClient(async (client) => {
+        const lengthBytes = sizeOf(file);
+        const progress = context.progress(`importing ${basename(file)} (${formatBytes(lengthBytes)})`);
+        const input = {
+          project: context.project,
+          body: createReadStream(file, { highWaterMark: 1024 * 1024 }),
+          lengthBytes,
+          ...(options.name === undefined ? {} : { reference: options.name }),
+        };
+        const { items } = await withFile(file, () => client.image.import(input)).finally(progress.end);
+        await context.output.one(items, (all) => all.map(described).join('\n'));
+      }),
+    );
+
+  image
+    .command('pull')
+    .description('fetch an image from a registry')
+    .argument('<reference>', 'such as registry.example/team/app:1.2')
+    .option('--insecure', 'plain HTTP, or a certificate that nobody vouches for')
+    .option('--username <name>', 'the password is taken from SKERRY_REGISTRY_PASSWORD')
+    .option('--no-wait', 'leave it to the background')
+    .action((reference: string, options: { insecure?: boolean; username?: string; wait: boolean }) =>
+      context.withClient(async (client) => {
+        const password = process.env.SKERRY_REGISTRY_PASSWORD;
+        if (options.username !== undefined && password === undefined) {
+          throw new SkerryError(
+            'request_invalid',
+            '--username needs the password in SKERRY_REGISTRY_PASSWORD: an argument would be seen in the process list',
+          );
+        }
+        const body = {
+          reference,
+          ...(options.insecure ? { insecure: true } : {}),
+          ...(options.username !== undefined && password !== undefined
+            ? { auth: { username: options.username, password } }
+            : {}),
+        };
+        const operation = await client.image.pull({ project: context.project, body });
+        if (!options.wait)
+          return context.output.one(operation, (value) => `operation/${value.metadata.name} started`);
+        const done = await followOperation(context, client, operation.metadata.name);
+        await context.output.one(done, () => `image/${reference} pulled`);
+      }),
+    );
+
+  image
+    .command('build')
+    .description('make an image of a JavaScript or TypeScript function: for manifests with runtime unikernel')
+    .argument('<name>')
+    .requiredOption('--from <file>', 'source: .js or .ts')
+    .action((name: string, options: { from: string }) =>
+      context.withClient(async (client) => {
+        const body = { name, source: readTextFile(options.from), filename: basename(options.from) };
+        const made = await withFile(options.from, () =>
+          client.image.build({ project: context.project, body }),
+        );
+        await context.output.one(made, described);
+      }),
+    );
+
+  image
+    .command('delete')
+    .description('forget images and free what no other image needs')
+    .argument('<name...>')
+    .action((names: string[]) =>
+      context.withClient(async (client) => {
+        for (const name of names) {
+          const { freedBytes } = await client.image.delete({ project: context.project, name });
+          context.output.say(`image/${name} deleted, ${formatBytes(freedBytes)} freed`);
+        }
+      }),
+    );
+}

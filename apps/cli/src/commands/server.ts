@@ -1,0 +1,127 @@
+/** up, down, status, doctor: the program itself on this machine. */
+import type { ProbeFinding } from '@skerry/model';
+import { formatBytes, formatMillis, SkerryError } from '@skerry/model';
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { durationOption } from '../durations.ts';
+import { formatTable } from '../terminal/table.ts';
+import { INSTANCE_COLUMNS } from './workload.ts';
+
+interface UpOptions {
+  readonly listen?: string;
+  readonly detach?: boolean;
+  readonly engine?: string;
+  readonly sim?: boolean;
+  readonly alone?: boolean;
+}
+
+export function registerServer(program: Command, context: Context): void {
+  program
+    .command('up')
+    .description('run the controller and the agent of this machine in one process')
+    .option('--listen <host:port>', 'answer HTTPS there as well, for those with the token')
+    .option('--detach', 'go on in the background; returns when it answers')
+    .option('--engine <address>', 'socket of the system’s containerd, in place of a private one')
+    .option('--sim', 'with the sim runtime, for scale tests and development')
+    .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
+    .action(async (options: UpOptions) => {
+      const server = await import('../server/up.ts');
+      if (!options.detach) return server.runUp(context.dataDir, options);
+      const progress = context.progress('starting');
+      const { pid, tookMs } = await server.startDetached(context.dataDir, options).finally(progress.end);
+      context.output.say(
+        `skerry runs on ${context.dataDir} as process ${pid} (answered after ${formatMillis(tookMs)})`,
+      );
+    });
+
+  program
+    .command('down')
+    .description('end the program; guests go on, unless --purge')
+    .option(
+      '--purge',
+      'end and remove all guests, images and data too: everything that this data folder put on the machine',
+    )
+    .option('--yes', 'do not ask')
+    .option('--timeout <duration>', 'how long to wait for the program', durationOption, 30_000)
+    .action(async (options: { purge?: boolean; yes?: boolean; timeout: number }) => {
+      const { stop, purge } = await import('../server/down.ts');
+      if (options.purge && !options.yes)
+        await confirm(`Remove all guests, images and volumes of ${context.dataDir}?`);
+      const progress = context.progress(options.purge ? 'removing everything' : 'stopping');
+      try {
+        const stopped = await stop(context.dataDir, options.timeout);
+        if (options.purge) await purge(context.dataDir);
+        else if (!stopped) throw new SkerryError('not_running', `Skerry does not run on ${context.dataDir}`);
+      } finally {
+        progress.end();
+      }
+      context.output.say(options.purge ? `removed all of ${context.dataDir}` : 'stopped; the guests go on');
+    });
+
+  program
+    .command('status')
+    .description('what runs here, in numbers')
+    .action(() =>
+      context.withClient(async (client) => {
+        const status = await client.status();
+        const { items } = await client.instance.list({ project: context.project });
+        const counts = Object.entries(status.instances).map(([phase, count]) => `${count} ${phase}`);
+        const head = [
+          `skerry     ${status.version}, process ${status.pid}, up ${formatMillis(Date.now() - Date.parse(status.startedAt))}, ${formatBytes(status.memory.rssBytes)} of memory`,
+          `nodes      ${status.nodes.ready} of ${status.nodes.total} ready`,
+          `instances  ${counts.join(', ') || 'none'}`,
+          `holds      ${status.workloads} workloads, ${status.images} images, ${status.volumes} volumes; store ${formatBytes(status.store.bytes)}`,
+        ];
+        const table = items.length > 0 ? ['', formatTable(items, INSTANCE_COLUMNS)] : [];
+        await context.output.one(status, () => [...head, ...table].join('\n'));
+      }),
+    );
+
+  program
+    .command('doctor')
+    .description('what works on this machine, and what to do where it does not')
+    .action(async () => {
+      const nodes = await context
+        .withClient(async (client) => (await client.doctor({ fresh: true })).nodes)
+        .catch(async (error) => {
+          if (!(error instanceof SkerryError && error.code === 'not_running')) throw error;
+          const { examine } = await import('../server/examine.ts');
+          return [
+            {
+              name: 'this machine (skerry does not run)',
+              phase: 'down',
+              findings: await examine(context.dataDir),
+            },
+          ];
+        });
+      await context.output.one(nodes, (all) =>
+        all.map((node) => describeFindings(node.name, node.findings)).join('\n\n'),
+      );
+      if (nodes.some((node) => node.findings.some((finding) => finding.level === 'missing')))
+        process.exitCode = 1;
+    });
+}
+
+const MARKS = { ok: 'ok  ', degraded: 'slow', missing: 'no  ' } as const;
+
+function describeFindings(name: string, findings: readonly ProbeFinding[]): string {
+  const width = Math.max(...findings.map((finding) => finding.name.length), 0);
+  const lines = findings.flatMap((finding) => [
+    `${MARKS[finding.level]} ${finding.name.padEnd(width)}  ${finding.text}`,
+    ...(finding.remedy && finding.level !== 'ok' ? [`     ${' '.repeat(width)} → ${finding.remedy}`] : []),
+  ]);
+  return [name, ...lines].join('\n');
+}
+
+/** Errors: request_invalid where nobody can be asked or the answer is no. */
+async function confirm(question: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new SkerryError('request_invalid', 'this removes data: add --yes');
+  const { createInterface } = await import('node:readline/promises');
+  const asker = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await asker.question(`${question} [y/N] `);
+    if (!/^y(es)?$/i.test(answer.trim())) throw new SkerryError('request_invalid', 'nothing was removed');
+  } finally {
+    asker.close();
+  }
+}

@@ -1,0 +1,130 @@
+/** workload logs, exec, console: what flows. A terminal is put into raw mode and always put back. */
+import type { TerminalSession } from '@skerry/contract';
+import { SkerryError } from '@skerry/model';
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+
+const LEAVE = 0x1d; // Ctrl-]
+
+/** Joins this terminal and the session until the session ends, or Ctrl-] where `leavable`. Returns the exit code. */
+async function join(
+  session: TerminalSession,
+  options: { terminal: boolean; leavable: boolean; input: boolean },
+): Promise<number> {
+  const { stdin, stdout, stderr } = process;
+  let left = false;
+  const onInput = (data: Buffer) => {
+    if (options.leavable && data.includes(LEAVE)) {
+      left = true;
+      session.close();
+    } else session.write(data);
+  };
+  const onResize = () => session.resize(stdout.columns, stdout.rows);
+  if (options.terminal && stdin.isTTY) stdin.setRawMode(true);
+  if (options.terminal && stdout.isTTY) stdout.on('resize', onResize);
+  if (options.input) {
+    stdin.on('data', onInput);
+    stdin.on('end', () => session.closeInput());
+    stdin.resume();
+  } else session.closeInput();
+  try {
+    for await (const { stream, data } of session.output) (stream === 'stderr' ? stderr : stdout).write(data);
+    return left ? 0 : await session.exit;
+  } catch (error) {
+    if (left) return 0;
+    throw error;
+  } finally {
+    stdin.off('data', onInput);
+    stdout.off('resize', onResize);
+    if (options.terminal && stdin.isTTY) stdin.setRawMode(false);
+    stdin.pause();
+    session.close();
+  }
+}
+
+export function registerWorkloadStreams(workload: Command, context: Context): void {
+  const ofInstance = (instance: string | undefined) => (instance === undefined ? {} : { instance });
+
+  workload
+    .command('logs')
+    .description('what a workload wrote')
+    .argument('<name>')
+    .option('-f, --follow', 'go on as more comes')
+    .option('-n, --tail <lines>', 'only the last lines', Number)
+    .option('--instance <name>', 'which instance; the first that runs')
+    .option('-t, --timestamps', 'with the time of each line')
+    .action(
+      (name: string, options: { follow?: boolean; tail?: number; instance?: string; timestamps?: boolean }) =>
+        context.withClient(async (client) => {
+          if (options.tail !== undefined && !Number.isInteger(options.tail))
+            throw new SkerryError('request_invalid', '--tail takes a whole number');
+          const stop = new AbortController();
+          process.once('SIGINT', () => stop.abort());
+          const input = {
+            project: context.project,
+            name,
+            ...ofInstance(options.instance),
+            ...(options.follow ? { follow: true } : {}),
+            ...(options.tail === undefined ? {} : { tail: options.tail }),
+          };
+          for await (const line of client.workload.logs(input, { signal: stop.signal })) {
+            if (context.output.format !== 'table') process.stdout.write(`${JSON.stringify(line)}\n`);
+            else
+              process.stdout.write(
+                `${options.timestamps ? `${new Date(line.atMs).toISOString()} ` : ''}${line.text}\n`,
+              );
+          }
+        }),
+    );
+
+  workload
+    .command('exec')
+    .description('run a command in a workload: skerry workload exec NAME -- COMMAND')
+    .argument('<name>')
+    .argument('<command...>')
+    .option('-t, --terminal', 'with a terminal')
+    .option('-i, --input', 'hand standard input on')
+    .option('--instance <name>', 'which instance; the first that runs')
+    .action(
+      (
+        name: string,
+        command: string[],
+        options: { terminal?: boolean; input?: boolean; instance?: string },
+      ) =>
+        context.withClient(async (client) => {
+          const terminal = options.terminal === true;
+          const session = await client.workload.exec({
+            project: context.project,
+            name,
+            command,
+            terminal,
+            ...(terminal && process.stdout.isTTY
+              ? { columns: process.stdout.columns, rows: process.stdout.rows }
+              : {}),
+            ...ofInstance(options.instance),
+          });
+          process.exitCode = await join(session, {
+            terminal,
+            leavable: false,
+            input: terminal || options.input === true,
+          });
+        }),
+    );
+
+  workload
+    .command('console')
+    .description('serial console; leave it with Ctrl-]')
+    .argument('<name>')
+    .option('--instance <name>', 'which instance; the first that runs')
+    .action((name: string, options: { instance?: string }) =>
+      context.withClient(async (client) => {
+        const session = await client.workload.console({
+          project: context.project,
+          name,
+          ...ofInstance(options.instance),
+        });
+        process.stderr.write('Connected; leave with Ctrl-]\n');
+        process.exitCode = await join(session, { terminal: true, leavable: true, input: true });
+      }),
+    );
+}

@@ -1,0 +1,47 @@
+/** The command tree. A file per group of commands; each loads what it needs only when it runs. */
+import { Command, Option } from 'commander';
+import { registerApply } from './commands/apply.ts';
+import { registerCompletion } from './commands/completion.ts';
+import { registerEvent } from './commands/event.ts';
+import { registerFunction } from './commands/function.ts';
+import { registerImage } from './commands/image.ts';
+import { registerNode } from './commands/node.ts';
+import { registerOperation } from './commands/operation.ts';
+import { registerProject } from './commands/project.ts';
+import { registerServer } from './commands/server.ts';
+import { registerVolume } from './commands/volume.ts';
+import { registerWorkload } from './commands/workload.ts';
+import { createContext } from './context.ts';
+import { VERSION } from './version.ts';
+
+export function createProgram(): Command {
+  const program = new Command('skerry')
+    .description('A small data centre for the edge of the network')
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError('(see skerry --help)')
+    .addOption(new Option('--data <dir>', 'data folder').env('SKERRY_DATA').default('/var/lib/skerry'))
+    .addOption(
+      new Option('--server <url>', 'HTTPS address of a controller, in place of the data folder’s socket').env(
+        'SKERRY_SERVER',
+      ),
+    )
+    .addOption(new Option('--project <name>', 'project').env('SKERRY_PROJECT').default('default'))
+    .addOption(
+      new Option('-o, --output <format>', 'output').choices(['table', 'json', 'yaml']).default('table'),
+    )
+    .option('-q, --quiet', 'say only what was asked for', false);
+  const context = createContext(program);
+  registerServer(program, context);
+  registerApply(program, context);
+  registerWorkload(program, context);
+  registerFunction(program, context);
+  registerImage(program, context);
+  registerVolume(program, context);
+  registerNode(program, context);
+  registerProject(program, context);
+  registerOperation(program, context);
+  registerEvent(program, context);
+  registerCompletion(program, context);
+  return program;
+}

@@ -1,0 +1,55 @@
+/** Waits for workloads on the controller's watch: no polling. */
+import type { Client } from '@skerry/contract';
+import { SkerryError, type Workload } from '@skerry/model';
+
+export interface WaitOptions {
+  readonly limitMs: number;
+  readonly onChange?: (text: string) => void;
+}
+
+/** Resolves when `done` holds for what exists of the project's workloads. Errors: unavailable after the limit, with `pending`'s words. */
+export async function waitForWorkloads(
+  client: Client,
+  project: string,
+  done: (workloads: ReadonlyMap<string, Workload>) => boolean,
+  pending: (workloads: ReadonlyMap<string, Workload>) => string,
+  options: WaitOptions,
+): Promise<void> {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), options.limitMs);
+  const known = new Map<string, Workload>();
+  let synced = false;
+  try {
+    for await (const message of client.watch('workload.list', { project }, { signal: stop.signal })) {
+      if (message.type === 'put') known.set(message.object.metadata.name, message.object);
+      else if (message.type === 'delete') known.delete(message.name);
+      else if (message.type === 'reset') known.clear();
+      synced = message.type === 'synced' || (synced && message.type !== 'reset');
+      if (!synced) continue;
+      if (done(known)) return;
+      options.onChange?.(pending(known));
+    }
+  } finally {
+    clearTimeout(timer);
+    stop.abort();
+  }
+  throw new SkerryError('unavailable', `not done within ${options.limitMs / 1000} s: ${pending(known)}`);
+}
+
+export const isReady = (workload: Workload | undefined): boolean =>
+  workload !== undefined &&
+  workload.status.observedGeneration >= workload.metadata.generation &&
+  workload.status.ready === workload.status.replicas &&
+  workload.status.replicas === (workload.control.run === 'stopped' ? 0 : (workload.spec.replicas ?? 1));
+
+/** What is not ready yet, with reasons. */
+export const describePending = (names: readonly string[]) => (workloads: ReadonlyMap<string, Workload>) =>
+  names
+    .map((name) => ({ name, workload: workloads.get(name) }))
+    .filter(({ workload }) => !isReady(workload))
+    .map(({ name, workload }) => {
+      if (!workload) return `${name} does not exist`;
+      const reason = workload.status.reason ? ` (${workload.status.reason})` : '';
+      return `${name} ${workload.status.ready}/${workload.spec.replicas ?? 1} ready${reason}`;
+    })
+    .join(', ');
