@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# The main job, shown on real parts: a container and a unikernel from one manifest, an answer from each, real temperature
+# readings through the unikernel's function, a kill -9 survived, and nothing left behind.
+# On a terminal it stays until Ctrl-C; without one it ends by itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || { echo 'make demo needs root for namespaces and engines: run as root or install sudo' >&2; exit 1; }
+  exec sudo env "PATH=$PATH" "$0" "$@"
+fi
+
+bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+show() { printf '\033[2m$ %s\033[0m\n' "$*"; }
+SKERRY_DATA=$(mktemp -d /tmp/skerry-demo.XXXXXX)
+export SKERRY_DATA
+unset SKERRY_SERVER
+skerry=$PWD/bin/skerry
+run() { show "skerry $*"; "$skerry" "$@"; }
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [ -d "$SKERRY_DATA" ]; then
+    bold 'Clean removal'
+    "$skerry" down --purge --yes || status=1
+    id=$(basename "$SKERRY_DATA")
+    if left=$(pgrep -af "$SKERRY_DATA"); then echo "left behind: $left"; status=1; fi
+    if left=$(grep -F "$SKERRY_DATA" /proc/mounts); then echo "left behind: $left"; status=1; fi
+    rm -rf "$SKERRY_DATA"
+    [ $status -eq 0 ] && echo "Nothing is left: no process, mount or file of $id."
+  fi
+  exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+bold 'One program: controller, agent and store'
+run up --detach
+
+bold 'An image from an archive, and a function as an image: its guest is a kernel of its own'
+run image import guests/hello/build/hello.tar
+run image build thermo --from guests/pebble/functions/thermo.ts
+
+bold 'One manifest, two kinds of guest'
+run apply -f examples/spine.yaml --wait
+run workload instances
+address() { "$skerry" workload instances "$1" --output json | node -p 'JSON.parse(require("fs").readFileSync(0)).find(i => i.status.phase === "running").spec.network.address'; }
+pids() { "$skerry" workload instances --output json | node -p 'JSON.parse(require("fs").readFileSync(0)).map(i => i.metadata.name + " is process " + i.status.pid).sort().join("\n")'; }
+get() { node scripts/http.mjs "$@"; }
+
+bold 'Each answers'
+hello=$(address hello) thermo=$(address thermo)
+show "curl http://$hello:8080/cgi-bin/whoami"
+get "http://$hello:8080/cgi-bin/whoami"
+show "curl http://$thermo:8080/healthz"
+get "http://$thermo:8080/healthz"
+
+bold 'A year of measured temperatures (San Francisco, hourly; vega-datasets, sf-temps.csv) through the function'
+get --readings node_modules/vega-datasets/data/sf-temps.csv "http://$thermo:8080/readings"
+show "curl http://$thermo:8080/"
+get "http://$thermo:8080/"
+
+bold 'kill -9 of the program: the guests go on, and are found again'
+before=$(pids)
+echo "$before"
+pid=$(node -p 'JSON.parse(require("fs").readFileSync(process.env.SKERRY_DATA + "/skerry.pid")).process.pid')
+show "kill -9 $pid"
+kill -9 "$pid"
+printf 'while it is down, hello answers: '
+get "http://$hello:8080/healthz"
+run up --detach
+run apply -f examples/spine.yaml --wait
+after=$(pids)
+if [ "$before" = "$after" ]; then echo 'The same processes as before.'; else printf 'DIFFERENT processes:\n%s\n' "$after"; exit 1; fi
+printf 'and the function still knows what it was told: '
+get "http://$thermo:8080/" | head -c 200
+echo
+
+if [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; then
+  bold 'It is yours until Ctrl-C. In another terminal try:'
+  cat <<TRY
+  export SKERRY_DATA=$SKERRY_DATA
+  bin/skerry status
+  bin/skerry workload logs thermo --follow
+  bin/skerry workload exec hello -t -- /bin/sh
+  bin/skerry event watch
+  bin/skerry doctor
+TRY
+  sleep infinity &
+  wait $! || true
+fi
+
+bold 'Deleting what the manifest named'
+run delete -f examples/spine.yaml
+run workload instances
