@@ -1,0 +1,3 @@
+export { type Agent, createAgent, type LocalInstance } from './agent.ts';
+export { type HealthProbe, type ProbeRequest, type ProbeResult, probeGuest } from './health/probe.ts';
+export type * from './ports.ts';

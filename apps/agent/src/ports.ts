@@ -1,0 +1,67 @@
+/**
+ * What the agent is made of: the ports that its program hands it. The agent opens none of them itself and closes none.
+ */
+import type { ControllerLink } from '@skerry/contract';
+import type { ImageContent } from '@skerry/images';
+import type { Id, NodeStatus } from '@skerry/model';
+import type { NodeNetwork } from '@skerry/network';
+import type { BackoffPolicy, Clock } from '@skerry/reconcile';
+import type { Runtime } from '@skerry/runtimes';
+import type { Store } from '@skerry/store';
+import type { HealthProbe } from './health/probe.ts';
+
+/** Takes what pino takes: fields, then a sentence. */
+export interface Logger {
+  debug(fields: object, text: string): void;
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+export type MachineFacts = Pick<NodeStatus, 'arch' | 'version' | 'kernel' | 'capacity' | 'bootedAt'>;
+
+export interface VolumeRequest {
+  readonly uid: Id<'volume'>;
+  readonly project: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** Where the node keeps volumes. Every verb is idempotent. */
+export interface NodeVolumes {
+  /** Makes the volume where it is missing and returns the folder to mount. Errors: disk_full. */
+  ensure(volume: VolumeRequest, signal: AbortSignal): Promise<string>;
+  /** Its data goes. */
+  remove(uid: Id<'volume'>, signal: AbortSignal): Promise<void>;
+}
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  /** What must survive: desired state and the record of every guest. Its commits must be durable. */
+  readonly ledger: Store;
+  readonly runtimes: readonly Runtime[];
+  readonly network: NodeNetwork;
+  readonly volumes: NodeVolumes;
+  readonly images: ImageContent;
+  readonly machine: () => Promise<MachineFacts>;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  /** Absent: the agent goes by its ledger alone, until `connect`. */
+  readonly controller?: ControllerLink;
+  readonly tuning?: Partial<Tuning>;
+}
+
+export interface Tuning {
+  /** Guests that are made and started at the same time. */
+  readonly concurrentStarts: number;
+  /** Guests that are stopped at the same time; they mostly wait. */
+  readonly concurrentStops: number;
+  readonly restartBackoff: BackoffPolicy;
+  /** Starts of the agent that did not get through a desired state before the one before it is taken up. */
+  readonly suspectBoots: number;
+  /** How long the one before it holds until the suspect one is tried again. */
+  readonly holdMs: number;
+  /** 0 to 1, for jitter. */
+  readonly random: () => number;
+  readonly healthProbe: HealthProbe;
+}

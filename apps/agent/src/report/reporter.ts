@@ -1,0 +1,122 @@
+/**
+ * Tells the controller how things stand: what changed since the last acknowledgement, all in one report, one report at
+ * a time. What was not acknowledged is told again; after a start of the agent everything counts as changed.
+ * Without a link it only remembers what is due.
+ */
+import type { AgentEvent, ControllerLink, InstanceReport, VolumeReport } from '@skerry/contract';
+import type { Id } from '@skerry/model';
+
+type Uid = Id<'instance'>;
+
+export interface ReporterOptions {
+  readonly node: string;
+  /** The generation of desired state that the agent goes by. */
+  readonly generation: () => number;
+  /** As it is now; undefined: it went meanwhile. */
+  readonly present: (uid: Uid) => Extract<InstanceReport, { state: 'present' }> | undefined;
+  /** The controller has stored these events. */
+  readonly acknowledged: (uid: Uid, events: readonly AgentEvent[]) => void;
+}
+
+export class Reporter {
+  readonly #options: ReporterOptions;
+  #present = new Set<Uid>();
+  #absent = new Set<Uid>();
+  #volumes = new Map<Id<'volume'>, VolumeReport>();
+  #generationDue = false;
+  /** What the controller of this link has stored last: the same need not be told twice. */
+  #told = new Map<Uid, string>();
+  #link: ControllerLink | undefined;
+  #onError: (error: unknown) => void = () => {};
+  #sending = false;
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+  }
+
+  present(uid: Uid): void {
+    this.#present.add(uid);
+    this.#kick();
+  }
+
+  absent(uid: Uid): void {
+    this.#present.delete(uid);
+    this.#absent.add(uid);
+    this.#kick();
+  }
+
+  volume(report: VolumeReport): void {
+    this.#volumes.set(report.uid, report);
+    this.#kick();
+  }
+
+  generation(): void {
+    this.#generationDue = true;
+    this.#kick();
+  }
+
+  /** From now on reports go out; `onError` hears of the first that failed, and sending rests until the next link. */
+  attach(link: ControllerLink, onError: (error: unknown) => void): void {
+    this.#link = link;
+    this.#told = new Map();
+    this.#onError = onError;
+    this.#kick();
+  }
+
+  detach(): void {
+    this.#link = undefined;
+  }
+
+  get due(): boolean {
+    return this.#present.size + this.#absent.size + this.#volumes.size > 0 || this.#generationDue;
+  }
+
+  #kick(): void {
+    if (this.#sending || !this.#link || !this.due) return;
+    this.#sending = true;
+    queueMicrotask(() => void this.#drain()); // what changes in the same turn goes along
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      while (this.#link && this.due) await this.#send(this.#link);
+    } catch (error) {
+      this.#link = undefined;
+      this.#onError(error);
+    } finally {
+      this.#sending = false;
+    }
+    this.#kick(); // a new link may have come while the old one's report was under way
+  }
+
+  async #send(link: ControllerLink): Promise<void> {
+    const [present, absent, volumes] = [this.#present, this.#absent, this.#volumes];
+    this.#present = new Set();
+    this.#absent = new Set();
+    this.#volumes = new Map();
+    const generationDue = this.#generationDue;
+    this.#generationDue = false;
+    const reports = [...present]
+      .flatMap((uid) => this.#options.present(uid) ?? [])
+      .filter(
+        ({ uid, status, events }) => events.length > 0 || this.#told.get(uid) !== JSON.stringify(status),
+      );
+    if (reports.length + absent.size + volumes.size === 0 && !generationDue) return;
+    try {
+      await link.report(this.#options.node, {
+        generation: this.#options.generation(),
+        instances: [...reports, ...[...absent].map((uid) => ({ uid, state: 'absent' as const }))],
+        volumes: [...volumes.values()],
+      });
+    } catch (error) {
+      for (const uid of present) if (!this.#absent.has(uid)) this.#present.add(uid);
+      for (const uid of absent) this.#absent.add(uid);
+      for (const [uid, report] of volumes) if (!this.#volumes.has(uid)) this.#volumes.set(uid, report);
+      this.#generationDue = true;
+      throw error;
+    }
+    for (const { uid, status } of reports) this.#told.set(uid, JSON.stringify(status));
+    for (const uid of absent) this.#told.delete(uid);
+    for (const { uid, events } of reports) if (events.length > 0) this.#options.acknowledged(uid, events);
+  }
+}

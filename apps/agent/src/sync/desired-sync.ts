@@ -1,0 +1,161 @@
+/**
+ * Which desired state the node goes by, and when one counts as survived.
+ *
+ *   accepted --all actors came to rest--> settled (the good one)
+ *   started too often without that --> hold: the good one is gone by, gently, until holdMs are over or a newer one comes
+ */
+import type { DesiredState } from '@skerry/contract';
+import { asSkerryError, formatMillis, type Id } from '@skerry/model';
+import type { AttachRequest } from '@skerry/network';
+import type { Clock } from '@skerry/reconcile';
+import { attachRequestOf } from '../guests/resolve.ts';
+import type { DesiredLedger } from '../ledger/desired-ledger.ts';
+import type { Logger, Tuning } from '../ports.ts';
+import type { Reporter } from '../report/reporter.ts';
+import type { GuestTable } from './guest-table.ts';
+import type { VolumeTable } from './volume-table.ts';
+
+export interface DesiredSyncOptions {
+  readonly ledger: DesiredLedger;
+  readonly guests: GuestTable;
+  readonly volumes: VolumeTable;
+  readonly reporter: Reporter;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tuning: Pick<Tuning, 'suspectBoots' | 'holdMs'>;
+  readonly ending: AbortSignal;
+}
+
+const EMPTY: DesiredState = { generation: 0, instances: [], volumes: [], images: [] };
+
+export class DesiredSync {
+  readonly #options: DesiredSyncOptions;
+  #cancelHold: (() => void) | undefined;
+  #holding = false;
+  /** Nothing is settled before every engine has been tried: a rest without engines proves nothing. */
+  #ready = false;
+
+  constructor(options: DesiredSyncOptions) {
+    this.#options = options;
+  }
+
+  get holding(): boolean {
+    return this.#holding;
+  }
+
+  /** What the node goes by at present. */
+  get state(): DesiredState {
+    const { current, good } = this.#options.ledger;
+    return (this.#holding ? good : current) ?? EMPTY;
+  }
+
+  knows(uid: Id<'instance'>): boolean {
+    const { current, good } = this.#options.ledger;
+    return [current, good].some((state) => state?.instances.some((instance) => instance.uid === uid));
+  }
+
+  /** What must stay on the network: whatever is attached by the records, and whatever may be by what is desired. */
+  keep(): AttachRequest[] {
+    const requests = new Map<string, AttachRequest>();
+    const { current, good } = this.#options.ledger;
+    for (const state of [good, current]) {
+      for (const desired of state?.instances ?? []) {
+        const request = desired.spec.run === 'running' && !desired.deleted && attachRequestOf(desired);
+        if (request) requests.set(desired.uid, request);
+      }
+    }
+    for (const { record } of this.#options.guests.all()) {
+      if (record.attach) requests.set(record.uid, record.attach);
+    }
+    return [...requests.values()];
+  }
+
+  /** The first wishes after the agent's start; nothing without a ledger. */
+  async begin(): Promise<void> {
+    const { ledger, tuning, logger } = this.#options;
+    if (!ledger.current) return;
+    const boots = await ledger.countBoot();
+    if (boots > tuning.suspectBoots && ledger.good && ledger.good.generation < ledger.current.generation) {
+      const { generation } = ledger.current;
+      logger.error(
+        { generation, boots, back: ledger.good.generation },
+        'the agent kept ending on its desired state',
+      );
+      this.#holdOn();
+    }
+    this.#apply();
+  }
+
+  /** All engines have been tried: from now on rest means rest. */
+  ready(): void {
+    this.#ready = true;
+    this.#settleAtRest();
+  }
+
+  /** Resolves when the state is durable and the actors have their wishes. Errors: store_full. */
+  async accept(state: DesiredState): Promise<void> {
+    const result = await this.#options.ledger.accept(state);
+    if (result === 'older') {
+      const { generation } = state;
+      this.#options.logger.warn(
+        { generation, known: this.#options.ledger.current?.generation },
+        'refused an older desired state',
+      );
+    }
+    if (result !== 'accepted' || this.#options.ending.aborted) return;
+    this.#endHold();
+    this.#apply();
+    this.#settleAtRest();
+  }
+
+  close(): void {
+    this.#cancelHold?.();
+  }
+
+  #apply(): void {
+    const { guests, volumes, reporter } = this.#options;
+    volumes.wish(this.state.volumes);
+    guests.wish(this.state, { hold: this.#holding, partial: this.#holding });
+    reporter.generation();
+  }
+
+  #holdOn(): void {
+    const { ledger, guests, tuning, clock } = this.#options;
+    this.#holding = true;
+    const good = new Map(ledger.good!.instances.map((instance) => [instance.uid, JSON.stringify(instance)]));
+    const text = `the agent kept ending on desired state ${ledger.current!.generation} and went back to ${ledger.good!.generation}; it is tried again in ${formatMillis(tuning.holdMs)}`;
+    for (const instance of ledger.current!.instances) {
+      if (good.get(instance.uid) !== JSON.stringify(instance))
+        guests.actorFor(instance).note('LedgerHeld', text);
+    }
+    this.#cancelHold = clock.after(tuning.holdMs, () => void this.#tryAgain());
+  }
+
+  async #tryAgain(): Promise<void> {
+    this.#endHold();
+    await this.#options.ledger.forgetBoots().catch((thrown) => {
+      this.#options.logger.warn({ err: asSkerryError(thrown) }, 'the count of starts could not be written');
+    });
+    if (this.#options.ending.aborted) return;
+    this.#apply();
+    this.#settleAtRest();
+  }
+
+  #endHold(): void {
+    this.#cancelHold?.();
+    this.#cancelHold = undefined;
+    this.#holding = false;
+  }
+
+  #settleAtRest(): void {
+    const { guests, ledger, logger, ending } = this.#options;
+    if (!this.#ready || this.#holding || !ledger.current) return;
+    const { generation } = ledger.current;
+    void guests
+      .idle()
+      .then(() => (ending.aborted || this.#holding ? undefined : ledger.settle(generation)))
+      .catch((thrown) =>
+        logger.warn({ err: asSkerryError(thrown) }, 'the good desired state could not be written'),
+      );
+  }
+}
