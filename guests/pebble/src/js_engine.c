@@ -133,9 +133,9 @@ bool js_heap_is_stuck(void) {
 
 static duk_ret_t load_step(duk_context *context, void *udata) {
   (void)udata;
-  duk_push_lstring(context, prelude_start, (duk_size_t)(prelude_end - prelude_start));
-  duk_push_string(context, "prelude.js");
-  duk_compile(context, DUK_COMPILE_EVAL);
+  duk_push_external_buffer(context);
+  duk_config_buffer(context, -1, (void *)prelude_start, (duk_size_t)(prelude_end - prelude_start));
+  duk_load_function(context);
   duk_call(context, 0);
   js_push_native(context);
   duk_call(context, 1);  // the prelude is a function of the natives; it answers {load, dispatch}

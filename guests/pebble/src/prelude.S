@@ -1,7 +1,7 @@
-// The prelude's text, as constant data.
+// The prelude's bytecode, as constant data.
 	.section .rodata.prelude, "a"
 	.globl prelude_start, prelude_end
 prelude_start:
-	.incbin "prelude.min.js"
+	.incbin "prelude.bin"
 prelude_end:
 	.section .note.GNU-stack, "", @progbits
