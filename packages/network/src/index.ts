@@ -1,1 +1,11 @@
+export {
+  addressOfSlot,
+  bridgeMac,
+  macOfSlot,
+  parseSubnet,
+  type Subnet,
+} from './addressing.ts';
+export { createLinuxNetwork, type LinuxNetworkOptions, type NetworkLogger } from './linux.ts';
 export type * from './port.ts';
+export { createSimNetwork, type SimNetworkOptions } from './sim.ts';
+export { chooseSubnet } from './subnet.ts';

@@ -1,0 +1,182 @@
+/**
+ * Attaching and detaching one guest. Idempotent: what is there is looked up first and only what is missing is made.
+ * Verbs for one guest follow one another; those for different guests go at the same time.
+ */
+import {
+  GUEST_GID,
+  GUEST_UID,
+  type Identity,
+  linkBytes,
+  linkState,
+  listLinks,
+  netnsExists,
+  netnsPath,
+} from '@skerry/host';
+import { SkerryError } from '@skerry/model';
+import type { Subnet } from './addressing.ts';
+import type { HostLines } from './linux-host.ts';
+import { attachLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
+import { deviceOf, elementScript } from './linux-rules.ts';
+import type { NameServer } from './name-server.ts';
+import type { Attachment, AttachRequest } from './port.ts';
+import { claimPorts, releasePorts } from './port-claims.ts';
+import { checkRequest } from './request.ts';
+
+const OWNER = { uid: GUEST_UID, gid: GUEST_GID };
+
+export interface Guests {
+  /** Guests whose interface is there already, as `start` was told. */
+  adopt(requests: readonly AttachRequest[]): void;
+  attach(request: AttachRequest): Promise<Attachment>;
+  detach(uid: string): Promise<void>;
+  counters(uid: string): { rxBytes: number; txBytes: number } | undefined;
+  all(): AttachRequest[];
+}
+
+export interface GuestsOptions {
+  readonly identity: Identity;
+  readonly subnet: Subnet;
+  readonly lines: HostLines;
+  readonly names: NameServer;
+  readonly mtu: () => number;
+}
+
+export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOptions): Guests {
+  const guests = new Map<string, AttachRequest>();
+  const last = new Map<string, Promise<unknown>>();
+
+  /** Runs after everything that was asked for this guest before. */
+  const inTurn = <T>(uid: string, work: () => Promise<T>): Promise<T> => {
+    const turn = (last.get(uid) ?? Promise.resolve()).then(work, work);
+    last.set(uid, turn);
+    const forget = () => {
+      if (last.get(uid) === turn) last.delete(uid);
+    };
+    turn.then(forget, forget);
+    return turn;
+  };
+
+  const nameOf = (uid: string) => {
+    const guest = guests.get(uid);
+    return guest ? `the guest ${guest.hostname}` : `the guest ${uid}`;
+  };
+
+  const checkNeighbours = (request: AttachRequest) => {
+    for (const other of guests.values()) {
+      if (other.uid === request.uid) continue;
+      const same = (['slot', 'address', 'mac'] as const).find((field) => other[field] === request[field]);
+      if (same === undefined) continue;
+      throw new SkerryError('conflict', `the ${same} ${request[same]} belongs to ${nameOf(other.uid)}`, {
+        details: { field: same, by: other.uid },
+      });
+    }
+  };
+
+  /** One transaction, so that a guest that runs is never without its elements. */
+  const replaceScript = (before: AttachRequest | undefined, after: AttachRequest) => {
+    const added = elementScript(identity, 'add', after);
+    if (before === undefined || elementScript(identity, 'add', before) === added) return added;
+    return elementScript(identity, 'delete', before) + added;
+  };
+
+  const devicesOf = (uid: string) =>
+    listLinks(identity.interfacePrefix)
+      .filter((link) => link.alias === uid)
+      .map((link) => link.name);
+
+  const shape = async (request: AttachRequest) => {
+    const shaped =
+      guests.get(request.uid)?.bandwidth !== undefined ||
+      linkState(shaperOf(identity, request.slot)) !== undefined;
+    if (!shaped && request.bandwidth === undefined) return;
+    const { ip, tc } = shapingLines(identity, request, mtu(), shaped);
+    await lines.ip(ip, (text) => text.includes('File exists'));
+    await lines.tc(tc);
+  };
+
+  const wire = async (request: AttachRequest) => {
+    const device = deviceOf(identity, request);
+    const netns = netnsName(identity, request.uid);
+    const found = {
+      link: linkState(device),
+      netns: request.kind === 'netns' && netnsExists(netns),
+    };
+    await lines.ip(attachLines(identity, request, mtu(), found, OWNER));
+    const inside = request.kind === 'netns' ? lines.ipInside(netns, insideLines(subnet, request)) : undefined;
+    await Promise.all([inside, shape(request)]);
+  };
+
+  const unwire = async (uid: string, request: AttachRequest | undefined) => {
+    const netns = netnsName(identity, uid);
+    names.remove(uid);
+    const gone = await Promise.allSettled([
+      request && lines.nft(elementScript(identity, 'delete', request)), // each waits 20 ms for the kernel: together
+      lines.remove({ netns: netnsExists(netns) ? [netns] : [], devices: devicesOf(uid) }),
+    ]);
+    for (const outcome of gone) if (outcome.status === 'rejected') throw outcome.reason;
+    if (request) releasePorts(identity, uid, request.ports);
+  };
+
+  const answer = (request: AttachRequest): Attachment => {
+    const { uid, address, mac } = request;
+    const { prefixLength, gateway } = subnet;
+    const addressing = { uid, address, prefixLength, gateway, dns: gateway, mac, mtu: mtu() };
+    if (request.kind === 'tap') return { ...addressing, kind: 'tap', device: deviceOf(identity, request) };
+    const netns = netnsName(identity, uid);
+    return { ...addressing, kind: 'netns', netns, path: netnsPath(netns) };
+  };
+
+  return {
+    adopt(requests) {
+      guests.clear();
+      for (const request of requests) guests.set(request.uid, request);
+    },
+    attach: (request) =>
+      inTurn(request.uid, async () => {
+        checkRequest(request, subnet);
+        checkNeighbours(request);
+        const before = guests.get(request.uid);
+        const claimed = claimPorts(identity, request, nameOf);
+        guests.set(request.uid, request); // from here on no other guest gets its slot
+        try {
+          if (before && deviceOf(identity, before) !== deviceOf(identity, request)) {
+            await lines.remove({ netns: [], devices: devicesOf(request.uid) });
+          }
+          names.add(request);
+          const outcomes = await Promise.allSettled([
+            lines.nft(replaceScript(before, request)),
+            wire(request),
+          ]);
+          for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+          if (before) {
+            const still = new Set(request.ports.map((port) => `${port.protocol} ${port.publish}`));
+            const gone = before.ports.filter((port) => !still.has(`${port.protocol} ${port.publish}`));
+            releasePorts(identity, request.uid, gone);
+          }
+          return answer(request);
+        } catch (error) {
+          if (before) {
+            await lines.nft(replaceScript(request, before)).catch(() => undefined);
+            releasePorts(identity, request.uid, claimed);
+            guests.set(request.uid, before);
+          } else {
+            await unwire(request.uid, request).catch(() => undefined); // the first failure is the one to tell
+            releasePorts(identity, request.uid, claimed);
+            guests.delete(request.uid);
+          }
+          throw error;
+        }
+      }),
+    detach: (uid) =>
+      inTurn(uid, async () => {
+        await unwire(uid, guests.get(uid));
+        guests.delete(uid);
+      }),
+    counters(uid) {
+      const request = guests.get(uid);
+      const bytes = request && linkBytes(deviceOf(identity, request));
+      return bytes && { rxBytes: bytes.txBytes, txBytes: bytes.rxBytes }; // what the host sends, the guest receives
+    },
+    all: () => [...guests.values()],
+  };
+}

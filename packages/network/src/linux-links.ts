@@ -1,0 +1,141 @@
+/**
+ * The lines of ip(8) and tc(8) that make and remove interfaces. Pure: the state that was found goes in, lines come out.
+ * Whose an interface is, its alias tells: the instance's uid.
+ */
+import { type Identity, interfaceName, type LinkState } from '@skerry/host';
+import { bridgeMac, type Subnet } from './addressing.ts';
+import { deviceOf } from './linux-rules.ts';
+import type { AttachRequest } from './port.ts';
+
+/** Unprivileged owner of taps: the user that guests with their own kernel run as. */
+export interface TapOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export function bridgeLines(identity: Identity, subnet: Subnet, mtu: number, there: boolean): string[] {
+  const { bridge } = identity;
+  const make = `link add name ${bridge} mtu ${mtu} address ${bridgeMac(identity)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`;
+  return [
+    ...(there ? [] : [make]),
+    // no IPv6 on the node network: a link-local address would be a way past the rules
+    `link set dev ${bridge} address ${bridgeMac(identity)} mtu ${mtu} addrgenmode none up`,
+    `addr replace ${subnet.gateway}/${subnet.prefixLength} dev ${bridge}`,
+  ];
+}
+
+export const netnsName = (identity: Identity, uid: string): string => `${identity.netnsPrefix}${uid}`;
+
+export interface Found {
+  readonly netns: boolean;
+  readonly link: LinkState | undefined;
+}
+
+/** What is missing of a guest's interface, on the host's side. */
+export function attachLines(
+  identity: Identity,
+  request: AttachRequest,
+  mtu: number,
+  found: Found,
+  owner: TapOwner,
+): string[] {
+  const device = deviceOf(identity, request);
+  const { link } = found;
+  const lines: string[] = [];
+  let there = link !== undefined;
+  if (link && (link.alias !== request.uid || (request.kind === 'netns' && !found.netns))) {
+    lines.push(`link del dev ${device}`); // of another guest, or its other end is in a namespace that is gone
+    there = false;
+  }
+  const netns = netnsName(identity, request.uid);
+  if (request.kind === 'netns' && !found.netns) lines.push(`netns add ${netns}`);
+  if (!there && request.kind === 'netns') {
+    lines.push(
+      `link add name ${device} mtu ${mtu} type veth peer name eth0 mtu ${mtu} address ${request.mac} netns ${netns}`,
+    );
+  }
+  if (!there && request.kind === 'tap') {
+    lines.push(`tuntap add dev ${device} mode tap user ${owner.uid} group ${owner.gid}`);
+  }
+  if (!there || link?.bridge !== identity.bridge || !link.up) {
+    lines.push(
+      `link set dev ${device} alias ${request.uid} mtu ${mtu} master ${identity.bridge} addrgenmode none up`,
+    );
+  }
+  return lines;
+}
+
+/** Inside the namespace; every line may be repeated. */
+export function insideLines(subnet: Subnet, request: AttachRequest): string[] {
+  return [
+    'link set dev lo up',
+    'link set dev eth0 addrgenmode none up',
+    `addr replace ${request.address}/${subnet.prefixLength} dev eth0`,
+    `route replace default via ${subnet.gateway}`,
+  ];
+}
+
+export interface Removal {
+  readonly netns: readonly string[];
+  readonly devices: readonly string[];
+}
+
+/**
+ * Removes interfaces and namespaces. The interfaces go as one group, for the kernel waits some 20 ms for each request
+ * to delete, however many interfaces it names; and first, for the end of a namespace would hold the same lock.
+ */
+export function removeLines(identity: Identity, { netns, devices }: Removal): string[] {
+  const group = 0x40000000 + (Number.parseInt(identity.id, 16) & 0x3fffffff); // in no use elsewhere on the host
+  return [
+    ...devices.map((device) => `link set dev ${device} group ${group}`),
+    ...(devices.length === 0 ? [] : [`link del group ${group}`]),
+    ...netns.map((name) => `netns del ${name}`),
+  ];
+}
+
+const leaf = (device: string, bps: number): string[] => {
+  const burst = Math.max(32 * 1024, Math.ceil(bps / 8 / 250)); // 4 ms of the rate: HTB's clock is coarser than a packet
+  return [
+    `qdisc add dev ${device} root handle 1: htb default 1`,
+    `class add dev ${device} parent 1: classid 1:1 htb rate ${bps}bit ceil ${bps}bit burst ${burst} cburst ${burst} quantum 1514`,
+    `qdisc add dev ${device} parent 1:1 handle 10: fq_codel`,
+  ];
+};
+
+export interface Shaping {
+  /** For ip(8), before `tc`. */
+  readonly ip: readonly string[];
+  /** For tc(8); a line that begins with `qdisc del` may fail. */
+  readonly tc: readonly string[];
+}
+
+export const shaperOf = (identity: Identity, slot: number): string => interfaceName(identity, 'i', slot);
+
+/**
+ * Bandwidth of one guest. Towards it: HTB on the host's end. From it: what arrives is led through an IFB of its own with
+ * the same HTB, for an interface can only shape what it sends (tc-mirred(8)).
+ */
+export function shapingLines(
+  identity: Identity,
+  request: AttachRequest,
+  mtu: number,
+  shaped: boolean,
+): Shaping {
+  const device = deviceOf(identity, request);
+  const shaper = shaperOf(identity, request.slot);
+  const { inBps, outBps } = request.bandwidth ?? {};
+  const tc: string[] = shaped ? [`qdisc del dev ${device} root`, `qdisc del dev ${device} ingress`] : [];
+  if (inBps !== undefined) tc.push(...leaf(device, inBps));
+  if (outBps === undefined) return { ip: shaped ? [`link del dev ${shaper}`] : [], tc };
+  tc.push(
+    `qdisc del dev ${shaper} root`,
+    ...leaf(shaper, outBps),
+    `qdisc add dev ${device} handle ffff: ingress`,
+    `filter add dev ${device} parent ffff: protocol all matchall action mirred egress redirect dev ${shaper}`,
+  );
+  const ip = [
+    `link add name ${shaper} mtu ${mtu} txqueuelen 1000 type ifb`,
+    `link set dev ${shaper} alias ${request.uid} addrgenmode none up`,
+  ];
+  return { ip, tc };
+}

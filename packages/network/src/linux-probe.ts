@@ -1,0 +1,167 @@
+/** What of the node network works, and where not, what to do: each finding comes from looking or trying, now. */
+import {
+  type Identity,
+  ipBatch,
+  linkState,
+  type NftChain,
+  nftChains,
+  readSysctl,
+  tcBatch,
+} from '@skerry/host';
+import { asSkerryError, type ProbeFinding } from '@skerry/model';
+import type { Subnet } from './addressing.ts';
+import { forwardingIsOurs } from './forwarding.ts';
+import type { NameServer } from './name-server.ts';
+import { overlapping, takenRanges } from './subnet.ts';
+
+const ok = (name: string, text: string): ProbeFinding => ({ name, ok: true, level: 'ok', text });
+const lacks = (name: string, level: 'degraded' | 'missing', text: string, remedy: string): ProbeFinding => ({
+  name,
+  ok: level !== 'missing',
+  level,
+  text,
+  remedy,
+});
+
+const RESTART = 'Start the program again: it makes what is missing.';
+
+function bridgeFinding(identity: Identity, subnet: Subnet): ProbeFinding {
+  const link = linkState(identity.bridge);
+  if (!link) return lacks('network.bridge', 'missing', `there is no bridge ${identity.bridge}`, RESTART);
+  if (!link.up) {
+    const remedy = `Turn it on: ip link set ${identity.bridge} up`;
+    return lacks('network.bridge', 'missing', `the bridge ${identity.bridge} is down`, remedy);
+  }
+  return ok('network.bridge', `${identity.bridge} carries ${subnet.cidr}, MTU ${link.mtu}`);
+}
+
+function forwardFinding(identity: Identity, chains: readonly NftChain[]): ProbeFinding {
+  const name = 'network.forward_policy';
+  const strict = chains.find(
+    (chain) => chain.hook === 'forward' && chain.policy === 'drop' && chain.table !== identity.nftTable,
+  );
+  if (!strict) return ok(name, 'no other table drops what the host forwards');
+  const chain =
+    strict.name === 'FORWARD' && chains.some((other) => other.name === 'DOCKER-USER')
+      ? 'DOCKER-USER'
+      : 'FORWARD';
+  const { bridge } = identity;
+  const own = `Accept it there, in both directions: nft insert rule ${strict.family} ${strict.table} ${strict.name} iifname ${bridge} accept; nft insert rule ${strict.family} ${strict.table} ${strict.name} oifname ${bridge} accept`;
+  const iptables = `Let the bridge through: iptables -I ${chain} -i ${bridge} -j ACCEPT; iptables -I ${chain} -o ${bridge} -j ACCEPT`;
+  return lacks(
+    name,
+    'degraded',
+    `the chain ${strict.name} of the table ${strict.family} ${strict.table} drops forwarded packets: guests may reach neither the outside nor their published ports`,
+    strict.name === 'FORWARD' ? iptables : own,
+  );
+}
+
+function filterFinding(identity: Identity, chains: readonly NftChain[]): ProbeFinding {
+  const families = new Set(chains.filter((chain) => chain.table === identity.nftTable).map((c) => c.family));
+  if (families.has('inet') && families.has('bridge')) {
+    return ok('network.nftables', `the table ${identity.nftTable} is in place`);
+  }
+  return lacks('network.nftables', 'missing', `the table ${identity.nftTable} is not in place`, RESTART);
+}
+
+async function filterFindings(identity: Identity, signal: AbortSignal): Promise<ProbeFinding[]> {
+  try {
+    const chains = await nftChains(signal);
+    return [filterFinding(identity, chains), forwardFinding(identity, chains)];
+  } catch (error) {
+    const { message } = asSkerryError(error);
+    return [lacks('network.nftables', 'missing', message, 'Install the package nftables.')];
+  }
+}
+
+function ipForwardFinding(identity: Identity): ProbeFinding {
+  const name = 'network.ip_forward';
+  if (readSysctl('net/ipv4/ip_forward') !== '1') {
+    return lacks(name, 'missing', 'the host forwards no packets of IPv4', 'sysctl -w net.ipv4.ip_forward=1');
+  }
+  const whose = forwardingIsOurs(identity)
+    ? 'turned on by Skerry until its last data folder is removed'
+    : 'was on';
+  return ok(name, `the host forwards packets of IPv4 (${whose})`);
+}
+
+async function subnetFinding(identity: Identity, subnet: Subnet, signal: AbortSignal): Promise<ProbeFinding> {
+  const conflict = overlapping(
+    subnet.cidr,
+    (await takenRanges(identity, signal)).filter((range) => range.prefixLength >= subnet.prefixLength),
+  );
+  if (!conflict) return ok('network.subnet', `${subnet.cidr} meets no other network of this machine`);
+  return lacks(
+    'network.subnet',
+    'degraded',
+    `${subnet.cidr} meets ${conflict.what}`,
+    'Remove that address or route, or use a new data folder.',
+  );
+}
+
+/** Tries delay, shaping and IFB in a namespace of its own that is gone afterwards. */
+async function shapingFindings(identity: Identity, signal: AbortSignal): Promise<ProbeFinding[]> {
+  const netns = `${identity.netnsPrefix}probe-${process.pid}`;
+  await ipBatch([`netns add ${netns}`], signal);
+  try {
+    const [ifb, htb, netem] = await Promise.all([
+      ipBatch(['link add name ifb7 type ifb'], signal, netns),
+      tcBatch(['qdisc add dev lo root handle 1: htb'], signal, netns).then(async (failures) => {
+        await tcBatch(['qdisc del dev lo root'], signal, netns);
+        return failures;
+      }),
+      ipBatch(['link add name v0 type veth peer name v1'], signal, netns).then(() =>
+        tcBatch(['qdisc add dev v0 root netem delay 1ms'], signal, netns),
+      ),
+    ]);
+    const failed = [...ifb, ...htb].map((failure) => failure.text).join('; ');
+    return [
+      failed === ''
+        ? ok('network.shaping', 'bandwidth is limited by HTB and IFB')
+        : lacks(
+            'network.shaping',
+            'degraded',
+            `bandwidth limits do not work: ${failed}`,
+            'Load the kernel modules sch_htb and ifb.',
+          ),
+      netem.length === 0
+        ? ok('network.netem', 'the kernel can delay packets')
+        : {
+            name: 'network.netem',
+            ok: true, // nothing of a single node needs it
+            level: 'degraded',
+            text: 'the kernel can not delay packets (no netem): emulated links use wirefilter',
+            remedy: 'Load the kernel module sch_netem where there is one.',
+          },
+    ];
+  } finally {
+    await ipBatch([`netns del ${netns}`], AbortSignal.timeout(5000));
+  }
+}
+
+function nameServerFinding(names: NameServer): ProbeFinding {
+  if (names.running()) return ok('network.dnsmasq', 'the name server runs');
+  const remedy = 'Install the package dnsmasq-base; its last words are in dnsmasq/log of the run folder.';
+  return lacks('network.dnsmasq', 'missing', 'the name server dnsmasq does not run', remedy);
+}
+
+export async function probeNetwork(
+  identity: Identity,
+  subnet: Subnet,
+  names: NameServer,
+  signal: AbortSignal,
+): Promise<ProbeFinding[]> {
+  const [filter, meets, shaping] = await Promise.all([
+    filterFindings(identity, signal),
+    subnetFinding(identity, subnet, signal),
+    shapingFindings(identity, signal),
+  ]);
+  return [
+    bridgeFinding(identity, subnet),
+    meets,
+    ...filter,
+    ipForwardFinding(identity),
+    nameServerFinding(names),
+    ...shaping,
+  ];
+}

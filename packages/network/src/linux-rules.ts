@@ -1,0 +1,112 @@
+/**
+ * The packet filter of one data folder as nft(8) scripts. Pure: text in, text out.
+ *
+ *   table inet    NAT outwards, published ports (prerouting for others, output for the host itself), what guests may
+ *                 reach of the host, which forwarded packets may come in
+ *   table bridge  each port of the bridge may use one MAC and one address: what it says of itself is checked before
+ *                 anything learns from it
+ *
+ * Published ports live in maps, so that a change is one element and never a rule.
+ */
+import { type Identity, interfaceName } from '@skerry/host';
+import type { Subnet } from './addressing.ts';
+import type { AttachRequest } from './port.ts';
+
+export const deviceOf = (identity: Identity, request: Pick<AttachRequest, 'kind' | 'slot'>): string =>
+  interfaceName(identity, request.kind === 'netns' ? 'v' : 't', request.slot);
+
+/** Elements of one guest, `add` or `delete`; deleting is first adding, for nft 1.0.6 has no delete-if-there. */
+export function elementScript(identity: Identity, verb: 'add' | 'delete', request: AttachRequest): string {
+  const device = deviceOf(identity, request);
+  const { address, mac } = request;
+  const elements = [
+    `bridge ${identity.nftTable} addresses { "${device}" . ${mac} . ${address} }`,
+    `bridge ${identity.nftTable} macs { "${device}" . ${mac} }`,
+  ];
+  for (const { protocol, publish, port } of request.ports) {
+    if (publish === undefined) continue;
+    elements.push(`inet ${identity.nftTable} ${protocol}_published { ${publish} : ${address} . ${port} }`);
+  }
+  const verbs = verb === 'add' ? ['add'] : ['add', 'delete'];
+  return `${verbs.flatMap((word) => elements.map((element) => `${word} element ${element}`)).join('\n')}\n`;
+}
+
+export function removeTablesScript(identity: Identity): string {
+  return ['inet', 'bridge']
+    .flatMap((family) => ['add', 'delete'].map((verb) => `${verb} table ${family} ${identity.nftTable}\n`))
+    .join('');
+}
+
+/** Both tables made anew in one transaction, with the guests that are there: no moment without rules, none doubled. */
+export function tableScript(identity: Identity, subnet: Subnet, guests: readonly AttachRequest[]): string {
+  const { bridge, nftTable, interfacePrefix } = identity;
+  const published = ['tcp', 'udp']
+    .map((protocol) => `fib daddr type local dnat ip to ${protocol} dport map @${protocol}_published`)
+    .join('\n    ');
+  return `${removeTablesScript(identity)}
+table inet ${nftTable} {
+  map tcp_published { type inet_service : ipv4_addr . inet_service; }
+  map udp_published { type inet_service : ipv4_addr . inet_service; }
+  chain loopback_guard {
+    type filter hook prerouting priority raw; policy accept;
+    comment "route_localnet lets the bridge carry 127.0.0.0/8: nothing from a guest may use that"
+    iifname "${bridge}" ip daddr 127.0.0.0/8 drop
+  }
+  chain published_inward {
+    type nat hook prerouting priority dstnat; policy accept;
+    ${published}
+  }
+  chain published_host {
+    type nat hook output priority -100; policy accept;
+    ${published}
+  }
+  chain outward {
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr ${subnet.cidr} oifname != "${bridge}" masquerade
+    oifname "${bridge}" ip saddr 127.0.0.0/8 masquerade
+    oifname "${bridge}" ip saddr ${subnet.cidr} ct status dnat masquerade
+  }
+  chain to_host {
+    type filter hook input priority filter; policy accept;
+    iifname != "${bridge}" accept
+    ct state established,related accept
+    udp dport { 53, 67 } accept
+    ip daddr ${subnet.gateway} tcp dport 53 accept
+    icmp type echo-request accept
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx admin-prohibited
+  }
+  chain from_host {
+    type filter hook output priority filter; policy accept;
+    oifname "${bridge}" icmp type redirect drop
+  }
+  chain through {
+    type filter hook forward priority filter; policy accept;
+    iifname != "${bridge}" oifname != "${bridge}" accept
+    ct state established,related accept
+    ct status dnat accept
+    iifname "${bridge}" oifname "${bridge}" accept
+    iifname "${bridge}" accept
+    drop
+  }
+}
+table bridge ${nftTable} {
+  set addresses { type ifname . ether_addr . ipv4_addr; }
+  set macs { type ifname . ether_addr; }
+  counter spoofed { }
+  chain ports {
+    type filter hook prerouting priority -250; policy accept;
+    comment "before br_netfilter (-200 and later) shows the frame to other tables"
+    iifname "${interfacePrefix}v*" jump identified
+    iifname "${interfacePrefix}t*" jump identified
+  }
+  chain identified {
+    ether type ip iifname . ether saddr . ip saddr @addresses accept
+    ether type arp iifname . ether saddr @macs iifname . arp saddr ether . arp saddr ip @addresses accept
+    ether type arp iifname . ether saddr @macs arp saddr ip 0.0.0.0 accept
+    ether type ip iifname . ether saddr @macs ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
+    counter name spoofed drop
+  }
+}
+${guests.map((guest) => elementScript(identity, 'add', guest)).join('')}`;
+}

@@ -1,0 +1,173 @@
+/**
+ * The node network on Linux: a bridge, nftables, tc and dnsmasq, all named after the data folder's identity. What it makes
+ * stays when the program ends, for guests use it; `start` finds it again, `destroy` removes it.
+ * It never touches an interface, a namespace or a table that does not carry its own prefix.
+ */
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import {
+  type Identity,
+  ipJson,
+  linkState,
+  listLinks,
+  listNetns,
+  netnsExists,
+  writeSysctl,
+} from '@skerry/host';
+import { asSkerryError, SkerryError } from '@skerry/model';
+import { parseSubnet } from './addressing.ts';
+import { enableForwarding, restoreForwarding } from './forwarding.ts';
+import { createGuests } from './linux-guests.ts';
+import { createHostLines } from './linux-host.ts';
+import { bridgeLines, netnsName, shaperOf } from './linux-links.ts';
+import { probeNetwork } from './linux-probe.ts';
+import { deviceOf, removeTablesScript, tableScript } from './linux-rules.ts';
+import { createNameServer } from './name-server.ts';
+import type { AttachRequest, NodeNetwork } from './port.ts';
+import { claimPorts, forgetClaims, sweepClaims } from './port-claims.ts';
+
+/** Takes what pino takes: fields, then a sentence. */
+export interface NetworkLogger {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+}
+
+export interface LinuxNetworkOptions {
+  readonly identity: Identity;
+  /** As `chooseSubnet` gave it; the caller keeps it in the data folder. */
+  readonly subnet: string;
+  readonly logger: NetworkLogger;
+  /** How often it is looked whether the name server lives. Default 2000. */
+  readonly watchMs?: number;
+}
+
+const MAX_MTU = 1500;
+
+/** MTU of the interface of the default route, so that what guests send fits where it goes; at most 1500. */
+async function uplinkMtu(signal: AbortSignal): Promise<number> {
+  const routes = await ipJson<{ dev?: string }>(['-4', 'route', 'show', 'default'], signal);
+  const mtus = routes.flatMap(({ dev }) => (dev === undefined ? [] : (linkState(dev)?.mtu ?? [])));
+  return Math.min(MAX_MTU, ...mtus.filter((mtu) => mtu >= 576));
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // others keep something in it
+  }
+}
+
+export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
+  const { identity, logger } = options;
+  const subnet = parseSubnet(options.subnet);
+  const lines = createHostLines(identity);
+  let mtu = MAX_MTU;
+  const names = createNameServer(identity, subnet, () => mtu);
+  const guests = createGuests({ identity, subnet, lines, names, mtu: () => mtu });
+  let watch: NodeJS.Timeout | undefined;
+  let mending: Promise<void> | undefined;
+
+  const sweep = async (keep: readonly AttachRequest[]) => {
+    const devices = new Map<string, string>(); // name -> uid
+    for (const guest of keep) {
+      devices.set(deviceOf(identity, guest), guest.uid);
+      if (guest.bandwidth?.outBps !== undefined) devices.set(shaperOf(identity, guest.slot), guest.uid);
+    }
+    const namespaces = new Set(keep.map((guest) => netnsName(identity, guest.uid)));
+    const lostLinks = listLinks(identity.interfacePrefix)
+      .filter((link) => link.name !== identity.bridge && devices.get(link.name) !== link.alias)
+      .map((link) => link.name);
+    const lostNamespaces = listNetns(identity.netnsPrefix).filter((name) => !namespaces.has(name));
+    if (lostLinks.length + lostNamespaces.length === 0) return;
+    logger.info({ interfaces: lostLinks, namespaces: lostNamespaces }, 'removing what no guest owns');
+    await lines.remove({ netns: lostNamespaces, devices: lostLinks });
+  };
+
+  /** Ports of guests that are kept are theirs already; one that was lost meanwhile is told of and left out of the rules. */
+  const reclaim = (keep: readonly AttachRequest[]): AttachRequest[] => {
+    sweepClaims(identity, keep);
+    return keep.map((guest) => {
+      try {
+        claimPorts(identity, guest, (uid) => `the guest ${uid}`);
+        return guest;
+      } catch (error) {
+        logger.warn({ err: error, uid: guest.uid }, 'a published port was lost while the program was away');
+        return { ...guest, ports: guest.ports.map(({ publish: _, ...port }) => port) };
+      }
+    });
+  };
+
+  const mendNames = () => {
+    if (mending || names.running()) return;
+    logger.warn({}, 'the name server has ended; starting it again');
+    mending = names
+      .ensure(guests.all(), false)
+      .catch((error: unknown) => logger.warn({ err: asSkerryError(error) }, 'the name server does not start'))
+      .finally(() => {
+        mending = undefined;
+      });
+  };
+  const stopWatching = async () => {
+    clearInterval(watch);
+    watch = undefined;
+    await mending;
+  };
+
+  const self: NodeNetwork = {
+    subnet: subnet.cidr,
+    async start(keep, signal) {
+      if (process.getuid?.() !== 0) {
+        throw new SkerryError('host_missing', 'the node network needs root: start skerry with sudo');
+      }
+      await stopWatching();
+      mkdirSync(identity.runDir, { recursive: true, mode: 0o711 });
+      mtu = await uplinkMtu(signal);
+      const bridge = linkState(identity.bridge);
+      await lines.ip(bridgeLines(identity, subnet, mtu, bridge !== undefined));
+      writeSysctl(`net/ipv6/conf/${identity.bridge}/disable_ipv6`, '1');
+      enableForwarding(identity);
+      const owned = reclaim(keep);
+      await sweep(owned);
+      await lines.nft(tableScript(identity, subnet, owned));
+      const loose = owned
+        .map((guest) => linkState(deviceOf(identity, guest)))
+        .filter((link) => link !== undefined && link.bridge !== identity.bridge)
+        .map((link) => `link set dev ${link!.name} master ${identity.bridge} up`);
+      await lines.ip(loose);
+      guests.adopt(owned);
+      signal.throwIfAborted();
+      await names.ensure(owned, bridge === undefined);
+      watch = setInterval(mendNames, options.watchMs ?? 2000).unref();
+    },
+    async attach(request, signal) {
+      signal.throwIfAborted();
+      return guests.attach(request);
+    },
+    async detach(uid, signal) {
+      signal.throwIfAborted();
+      await guests.detach(uid);
+    },
+    counters: async (uid) => guests.counters(uid),
+    probe: (signal) => probeNetwork(identity, subnet, names, signal),
+    async stop() {
+      await stopWatching();
+      await names.stop();
+    },
+    async destroy(signal) {
+      signal.throwIfAborted();
+      await stopWatching();
+      await names.destroy();
+      guests.adopt([]);
+      await lines.nft(removeTablesScript(identity));
+      const links = listLinks(identity.interfacePrefix).map((link) => link.name);
+      const namespaces = listNetns(identity.netnsPrefix).filter(netnsExists);
+      await lines.remove({ netns: namespaces, devices: links });
+      forgetClaims(identity);
+      restoreForwarding(identity);
+      removeIfEmpty(identity.runDir);
+      removeIfEmpty(dirname(identity.runDir));
+    },
+  };
+  return self;
+}

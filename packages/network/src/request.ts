@@ -1,0 +1,41 @@
+/** Checks what goes into lines and scripts: nothing that is not of the expected form gets that far. */
+import { isName, SkerryError } from '@skerry/model';
+import { type Subnet, toNumber } from './addressing.ts';
+import type { AttachRequest } from './port.ts';
+
+const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65536;
+
+/** Errors: request_invalid, naming the field. */
+export function checkRequest(request: AttachRequest, subnet: Subnet): void {
+  const wrong = (field: string, value: unknown) =>
+    new SkerryError('request_invalid', `${field} of the guest's interface is not valid: "${value}"`, {
+      details: { field },
+    });
+  if (!/^[0-9a-z]{1,32}$/.test(request.uid)) throw wrong('uid', request.uid);
+  if (!isName(request.hostname)) throw wrong('hostname', request.hostname);
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(request.mac)) throw wrong('mac', request.mac);
+  if (!Number.isInteger(request.slot) || request.slot < 0 || request.slot >= 36 ** 3) {
+    throw wrong('slot', request.slot);
+  }
+  const place = toNumber(request.address) - toNumber(subnet.network);
+  if (place < 2 || place >= subnet.slots + 2) throw wrong('address', request.address);
+  const seen = new Set<string>();
+  for (const { port, publish, protocol } of request.ports) {
+    if (!isPort(port)) throw wrong('port', port);
+    if (protocol !== 'tcp' && protocol !== 'udp') throw wrong('protocol', protocol);
+    if (publish === undefined) continue;
+    if (!isPort(publish)) throw wrong('publish', publish);
+    const key = `${protocol} ${publish}`;
+    if (seen.has(key)) {
+      throw new SkerryError('port_taken', `the ${protocol} port ${publish} is published twice by one guest`, {
+        details: { port: publish, protocol },
+      });
+    }
+    seen.add(key);
+  }
+  for (const field of ['inBps', 'outBps'] as const) {
+    const rate = request.bandwidth?.[field];
+    if (rate !== undefined && !(Number.isInteger(rate) && rate >= 8000))
+      throw wrong(`bandwidth.${field}`, rate);
+  }
+}
