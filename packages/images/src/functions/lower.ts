@@ -1,0 +1,104 @@
+/**
+ * Lowers a JavaScript or TypeScript function to the ES5 that pebble's engine takes (Duktape 2.7; guests/pebble/README.md has
+ * the contract). What can't be lowered is an error with its line in the user's source. TypeScript 5.9 is the compiler: it has an
+ * API and the target ES5 (ADR 3); it is loaded when the first function is made.
+ */
+import { createRequire } from 'node:module';
+import { SkerryError } from '@skerry/model';
+import type * as TS from 'typescript-es5';
+import { findRefused } from './refused.ts';
+
+export interface LoweredFunction {
+  /** ES5, UTF-8: what the guest gets. */
+  readonly text: string;
+  readonly exports: readonly string[];
+}
+
+let compiler: typeof TS | undefined;
+function loadCompiler(): typeof TS {
+  compiler ??= createRequire(import.meta.url)('typescript-es5') as typeof TS;
+  return compiler;
+}
+
+const KINDS: Record<string, 'TS' | 'JS'> = {
+  '.ts': 'TS',
+  '.mts': 'TS',
+  '.js': 'JS',
+  '.mjs': 'JS',
+  '.cjs': 'JS',
+};
+
+const invalid = (message: string, line?: number, column?: number) =>
+  new SkerryError('function_invalid', line === undefined ? message : `line ${line}: ${message}`, {
+    details: line === undefined ? {} : { line, column, errors: [{ line, field: undefined, message }] },
+  });
+
+/** `filename` tells the language by its ending. Errors: function_invalid with details {line, column}, both from 1. */
+export function lower(source: string, filename: string): LoweredFunction {
+  const ending = /\.[a-z]+$/.exec(filename)?.[0] ?? '';
+  const kind = KINDS[ending];
+  if (!kind) throw invalid(`"${filename}" ends in no known way: ${Object.keys(KINDS).join(', ')} are known`);
+  const ts = loadCompiler();
+  const file = ts.createSourceFile(filename, source, ts.ScriptTarget.ESNext, true, ts.ScriptKind[kind]);
+  const at = (position: number) => {
+    const { line, character } = file.getLineAndCharacterOfPosition(position);
+    return [line + 1, character + 1] as const;
+  };
+  const syntax = (file as unknown as { parseDiagnostics: readonly TS.DiagnosticWithLocation[] })
+    .parseDiagnostics[0];
+  if (syntax) throw invalid(ts.flattenDiagnosticMessageText(syntax.messageText, ' '), ...at(syntax.start));
+  const refused = findRefused(ts, file);
+  if (refused) throw invalid(refused.message, ...at(refused.node.getStart(file)));
+  const exported = exportedNames(ts, file);
+  if (!exported.some((name) => ['handle', 'readings', 'default', '*'].includes(name))) {
+    throw invalid(
+      'the function exports neither handle nor readings: write `export function handle(request) { … }` or `export function readings(rows) { … }`',
+    );
+  }
+  const { outputText, diagnostics } = ts.transpileModule(source, {
+    fileName: kind === 'TS' ? 'function.ts' : 'function.js',
+    reportDiagnostics: true,
+    compilerOptions: {
+      target: ts.ScriptTarget.ES5,
+      module: ts.ModuleKind.CommonJS,
+      downlevelIteration: true,
+      allowJs: true,
+      removeComments: true,
+      newLine: ts.NewLineKind.LineFeed,
+      ignoreDeprecations: '5.0',
+    },
+  });
+  const problem = diagnostics?.find(
+    (one) => one.category === ts.DiagnosticCategory.Error && one.start !== undefined,
+  );
+  if (problem)
+    throw invalid(ts.flattenDiagnosticMessageText(problem.messageText, ' '), ...at(problem.start!));
+  return { text: outputText, exports: exported };
+}
+
+/** Names that the module exports; `*` where it assigns to `module.exports` or `exports.x` in a way that only running tells. */
+function exportedNames(ts: typeof TS, file: TS.SourceFile): string[] {
+  const names = new Set<string>();
+  for (const statement of file.statements) {
+    const modifiers = ts.canHaveModifiers(statement) ? (ts.getModifiers(statement) ?? []) : [];
+    const isExported = modifiers.some((one) => one.kind === ts.SyntaxKind.ExportKeyword);
+    if (ts.isExportAssignment(statement)) names.add('default');
+    else if (
+      ts.isExportDeclaration(statement) &&
+      statement.exportClause &&
+      ts.isNamedExports(statement.exportClause)
+    ) {
+      for (const element of statement.exportClause.elements) names.add(element.name.text);
+    } else if (isExported && ts.isVariableStatement(statement)) {
+      for (const one of statement.declarationList.declarations)
+        if (ts.isIdentifier(one.name)) names.add(one.name.text);
+    } else if (isExported && modifiers.some((one) => one.kind === ts.SyntaxKind.DefaultKeyword))
+      names.add('default');
+    else if (isExported && 'name' in statement && statement.name)
+      names.add((statement.name as TS.Identifier).text);
+    else if (ts.isExpressionStatement(statement) && /^(module\.)?exports\b/.test(statement.getText(file))) {
+      names.add(/^(?:module\.)?exports\.(\w+)/.exec(statement.getText(file))?.[1] ?? '*');
+    }
+  }
+  return [...names];
+}

@@ -1,0 +1,149 @@
+/**
+ * Image archives: `docker save` (with and without an OCI layout inside), OCI archives, OCI layout folders. Every file of
+ * the archive is staged under its own hash first; then the documents are read, and what they name is kept, the rest
+ * thrown away. A file that lies about its digest, and a name that leads out, is refused.
+ */
+import { createReadStream } from 'node:fs';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { SkerryError } from '@skerry/model';
+import { extract } from 'tar-stream';
+import type { BlobStore, StagedBlob } from '../content/blob-store.ts';
+import { METADATA_LIMIT_BYTES } from './documents.ts';
+import { compressionOf } from './layer.ts';
+import { insideLink, insideName } from './safe-path.ts';
+
+const ENTRY_LIMIT = 10_000;
+
+/** The files of an archive, by their name in it. */
+export interface StagedArchive {
+  readonly files: ReadonlyMap<string, StagedBlob>;
+  text(name: string): Promise<string | undefined>;
+  discard(): Promise<void>;
+}
+
+function stagedArchive(
+  files: Map<string, StagedBlob>,
+  links: ReadonlyMap<string, string>,
+  blobs: BlobStore,
+): StagedArchive {
+  for (const [name, target] of links) {
+    const file = files.get(target);
+    if (file) files.set(name, file);
+  }
+  for (const [name, file] of files) {
+    const promised = /(?:^|\/)blobs\/sha256\/([0-9a-f]{64})$/.exec(name)?.[1];
+    if (promised && file.digest !== `sha256:${promised}`) {
+      throw new SkerryError(
+        'image_digest_mismatch',
+        `${name} has the digest ${file.digest.slice(0, 19)}, not the one of its name`,
+      );
+    }
+  }
+  return {
+    files,
+    async text(name) {
+      const file = files.get(name);
+      if (!file) return undefined;
+      if (file.sizeBytes > METADATA_LIMIT_BYTES)
+        throw new SkerryError(
+          'image_invalid',
+          `${name} has ${file.sizeBytes} bytes, too many for a document`,
+        );
+      return readFile(file.path, 'utf8');
+    },
+    async discard() {
+      for (const file of new Set(files.values())) await blobs.discard(file);
+    },
+  };
+}
+
+/** Stages a tar (plain or gzip). Errors: image_invalid naming the entry, image_digest_mismatch, disk_full. */
+export async function stageTar(
+  path: string,
+  blobs: BlobStore,
+  signal: AbortSignal,
+  progress: (done: number) => void,
+): Promise<StagedArchive> {
+  const files = new Map<string, StagedBlob>();
+  const links = new Map<string, string>();
+  const tar = extract();
+  const consume = async () => {
+    let entries = 0;
+    for await (const entry of tar) {
+      const { header } = entry;
+      if (++entries > ENTRY_LIMIT)
+        throw new SkerryError('image_invalid', `the archive has more than ${ENTRY_LIMIT} entries`);
+      const name = insideName(header.name);
+      if (name === undefined)
+        throw new SkerryError(
+          'image_invalid',
+          `the archive is refused: the name "${header.name}" leads out of it`,
+        );
+      if (header.type === 'symlink' || header.type === 'link') {
+        const target = header.linkname ?? '';
+        const inside = header.type === 'link' ? insideName(target) : insideLink(name, target);
+        if (inside === undefined)
+          throw new SkerryError(
+            'image_invalid',
+            `the archive is refused: "${header.name}" links to "${target}", out of it`,
+          );
+        links.set(name, inside);
+        entry.resume();
+      } else if (header.type === 'file')
+        files.set(name, await blobs.stage(entry as AsyncIterable<Uint8Array>, signal));
+      else if (header.type === 'directory') entry.resume();
+      else
+        throw new SkerryError(
+          'image_invalid',
+          `the archive is refused: "${header.name}" is a ${header.type}`,
+        );
+    }
+  };
+  const file = await open(path, 'r');
+  const head = Buffer.alloc(4);
+  await file.read(head, 0, 4, 0).finally(() => file.close());
+  const source = createReadStream(path, { highWaterMark: 1024 * 1024, signal });
+  source.on('data', () => progress(source.bytesRead));
+  const feeding =
+    compressionOf(head) === 'gzip' ? pipeline(source, createGunzip(), tar) : pipeline(source, tar);
+  try {
+    await Promise.all([feeding, consume()]);
+    return stagedArchive(files, links, blobs);
+  } catch (error) {
+    tar.destroy();
+    await feeding.catch(() => undefined);
+    for (const staged of files.values()) await blobs.discard(staged);
+    if (error instanceof SkerryError) throw error;
+    throw new SkerryError('image_invalid', `the archive can not be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Stages an OCI layout folder. Links in it are not followed. */
+export async function stageFolder(
+  folder: string,
+  blobs: BlobStore,
+  signal: AbortSignal,
+): Promise<StagedArchive> {
+  const files = new Map<string, StagedBlob>();
+  try {
+    for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+      const path = join(entry.parentPath ?? entry.path, entry.name);
+      if (entry.isFile() && (await stat(path)).isFile())
+        files.set(relative(folder, path), await blobs.stageFile(path, signal));
+      else if (!entry.isDirectory())
+        throw new SkerryError(
+          'image_invalid',
+          `the layout is refused: "${relative(folder, path)}" is neither file nor folder`,
+        );
+    }
+    return stagedArchive(files, new Map(), blobs);
+  } catch (error) {
+    for (const staged of files.values()) await blobs.discard(staged);
+    throw error;
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * From documents and blobs to a record, the same for archives and registries: every blob is there, every layer has its
+ * promised diff id and no hostile entry, the config is for Linux and this machine.
+ */
+import { open } from 'node:fs/promises';
+import { SkerryError } from '@skerry/model';
+import type { ImageRecord } from '../content/records.ts';
+import { hostArchitecture, type ImageConfig } from './documents.ts';
+import { compressionOf, examineLayer } from './layer.ts';
+
+export interface FoundLayer {
+  readonly path: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+}
+
+export interface FoundImage {
+  /** Of the manifest; of the config where the format has no manifest (docker save before 25). */
+  readonly digest: string;
+  readonly configDigest: string;
+  readonly config: ImageConfig;
+  readonly layers: readonly FoundLayer[];
+  readonly metadata: readonly { readonly digest: string; readonly sizeBytes: number }[];
+  readonly source: string;
+}
+
+/** Errors: image_invalid, image_digest_mismatch, unsupported. */
+export async function finishImage(image: FoundImage, signal: AbortSignal): Promise<ImageRecord> {
+  const { config, layers } = image;
+  if (config.os !== 'linux')
+    throw new SkerryError('image_invalid', `the image is for ${config.os}, not for linux`);
+  if (config.architecture !== hostArchitecture()) {
+    throw new SkerryError(
+      'image_invalid',
+      `the image is for ${config.architecture}, this node is ${hostArchitecture()}`,
+    );
+  }
+  if (config.diffIds.length !== layers.length) {
+    throw new SkerryError(
+      'image_invalid',
+      `the config promises ${config.diffIds.length} layers, the manifest has ${layers.length}`,
+    );
+  }
+  const described = [];
+  for (const [i, layer] of layers.entries()) {
+    const label = `layer ${i} (${layer.digest.slice(0, 19)})`;
+    const file = await open(layer.path, 'r');
+    const head = Buffer.alloc(4);
+    await file.read(head, 0, 4, 0).finally(() => file.close());
+    const compression = compressionOf(head);
+    const diffId = await examineLayer(layer.path, compression, label, signal);
+    if (diffId !== config.diffIds[i]) {
+      throw new SkerryError(
+        'image_digest_mismatch',
+        `${label} unpacks to ${diffId.slice(0, 19)}, the config promises ${config.diffIds[i]!.slice(0, 19)}`,
+      );
+    }
+    const mediaType = `application/vnd.oci.image.layer.v1.tar${compression === 'gzip' ? '+gzip' : ''}`;
+    described.push({ digest: layer.digest, sizeBytes: layer.sizeBytes, mediaType, diffId });
+  }
+  const sizeBytes = [...layers, ...image.metadata].reduce((sum, blob) => sum + blob.sizeBytes, 0);
+  return {
+    facts: {
+      kind: 'container',
+      digest: image.digest,
+      sizeBytes,
+      arch: config.architecture,
+      source: image.source,
+      facts: { config: config.config, layers: described },
+    },
+    blobs: [
+      ...new Set([...image.metadata.map((blob) => blob.digest), ...layers.map((layer) => layer.digest)]),
+    ],
+  };
+}
