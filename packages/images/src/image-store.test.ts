@@ -149,7 +149,6 @@ test('a refused archive leaves no blob, and a collection keeps what is needed', 
 });
 
 test('a function is stored as ES5 and says what it exports', async () => {
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the source of a function
   const facts = await images.createFunction(
     'export const handle = ({ path }: { path: string }) => `you asked for ${path}`;',
     'hello.ts',
