@@ -1,7 +1,8 @@
 // Map, Set, WeakMap and WeakSet for an engine without them. Entries are a linked list in order of insertion, so that an
 // iterator survives whatever is added or removed on the way; an index finds text and numbers by value and objects by a
 // hidden number in them. What can't carry that number (symbols, frozen objects) is searched for.
-var serial = 0, MARK = Symbol('id');
+var serial = 0,
+  MARK = Symbol('id');
 function nameOf(key) {
   var type = typeof key;
   if (type === 'string') return 's' + key;
@@ -61,7 +62,8 @@ function remove(store, key) {
   return true;
 }
 function walk(store, pick) {
-  var entry, ended = false;
+  var entry,
+    ended = false;
   return iterate(function () {
     if (ended) return undefined;
     entry = following(store, entry);
@@ -70,32 +72,64 @@ function walk(store, pick) {
     return undefined;
   });
 }
-function keyOf(entry) { return entry.key; }
-function valueOf(entry) { return entry.value; }
-function pairOf(entry) { return [entry.key, entry.value]; }
+function keyOf(entry) {
+  return entry.key;
+}
+function valueOf(entry) {
+  return entry.value;
+}
+function pairOf(entry) {
+  return [entry.key, entry.value];
+}
 
 function collection(name, add, methods, walkable) {
   function Type(entries) {
     if (!(this instanceof Type)) throw new TypeError(name + ' needs new');
-    var self = this, store = {};
+    var self = this,
+      store = {};
     empty(store);
     Object.defineProperty(this, '_store', { value: store });
-    if (entries !== undefined && entries !== null) each(entries, function (entry) { add(self, entry); });
+    if (entries !== undefined && entries !== null)
+      each(entries, function (entry) {
+        add(self, entry);
+      });
   }
-  function method(key, fn) { Object.defineProperty(Type.prototype, key, { value: fn, writable: true, configurable: true }); }
-  Object.keys(methods).forEach(function (key) { method(key, methods[key]); });
-  method('has', function (key) { return locate(this._store, key) !== undefined; });
-  method('delete', function (key) { return remove(this._store, key); });
+  function method(key, fn) {
+    Object.defineProperty(Type.prototype, key, { value: fn, writable: true, configurable: true });
+  }
+  Object.keys(methods).forEach(function (key) {
+    method(key, methods[key]);
+  });
+  method('has', function (key) {
+    return locate(this._store, key) !== undefined;
+  });
+  method('delete', function (key) {
+    return remove(this._store, key);
+  });
   if (walkable) {
-    method('clear', function () { empty(this._store); });
-    method('keys', function () { return walk(this._store, keyOf); });
-    method('values', function () { return walk(this._store, valueOf); });
-    method('entries', function () { return walk(this._store, pairOf); });
+    method('clear', function () {
+      empty(this._store);
+    });
+    method('keys', function () {
+      return walk(this._store, keyOf);
+    });
+    method('values', function () {
+      return walk(this._store, valueOf);
+    });
+    method('entries', function () {
+      return walk(this._store, pairOf);
+    });
     method('forEach', function (visit, self) {
-      for (var entry = following(this._store); entry; entry = following(this._store, entry)) visit.call(self, entry.value, entry.key, this);
+      for (var entry = following(this._store); entry; entry = following(this._store, entry))
+        visit.call(self, entry.value, entry.key, this);
     });
     defineIterator(Type.prototype, walkable === 'pairs' ? Type.prototype.entries : Type.prototype.values);
-    Object.defineProperty(Type.prototype, 'size', { get: function () { return this._store.size; }, configurable: true });
+    Object.defineProperty(Type.prototype, 'size', {
+      get: function () {
+        return this._store.size;
+      },
+      configurable: true,
+    });
   }
   Object.defineProperty(Type, 'name', { value: name, configurable: true });
   var exported = {};
@@ -103,12 +137,27 @@ function collection(name, add, methods, walkable) {
   define(globalThis, exported);
 }
 var mapMethods = {
-  get: function (key) { var entry = locate(this._store, key); return entry && entry.value; },
-  set: function (key, value) { put(this._store, key, value); return this; },
+  get: function (key) {
+    var entry = locate(this._store, key);
+    return entry && entry.value;
+  },
+  set: function (key, value) {
+    put(this._store, key, value);
+    return this;
+  },
 };
-var setMethods = { add: function (key) { put(this._store, key, key); return this; } };
-function addPair(map, entry) { map.set(entry[0], entry[1]); }
-function addValue(set, value) { set.add(value); }
+var setMethods = {
+  add: function (key) {
+    put(this._store, key, key);
+    return this;
+  },
+};
+function addPair(map, entry) {
+  map.set(entry[0], entry[1]);
+}
+function addValue(set, value) {
+  set.add(value);
+}
 collection('Map', addPair, mapMethods, 'pairs');
 collection('Set', addValue, setMethods, 'values');
 collection('WeakMap', addPair, mapMethods);

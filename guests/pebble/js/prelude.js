@@ -19,12 +19,21 @@ function show(value, depth) {
 }
 function logger(level) {
   return function () {
-    native.log(level, Array.prototype.map.call(arguments, function (value) { return show(value, 0); }).join(' '));
+    native.log(
+      level,
+      Array.prototype.map
+        .call(arguments, function (value) {
+          return show(value, 0);
+        })
+        .join(' ')
+    );
   };
 }
 var consoleObject = { debug: logger(0), log: logger(1), info: logger(1), warn: logger(2), error: logger(3) };
 consoleObject.trace = consoleObject.debug;
-consoleObject.assert = function (ok) { if (!ok) consoleObject.error('assertion failed', Array.prototype.slice.call(arguments, 1)); };
+consoleObject.assert = function (ok) {
+  if (!ok) consoleObject.error('assertion failed', Array.prototype.slice.call(arguments, 1));
+};
 var processObject = { env: native.env };
 define(globalThis, { console: consoleObject, process: processObject });
 delete globalThis.Duktape;
@@ -32,8 +41,18 @@ delete globalThis.Duktape;
 var handle, readings;
 function load(evaluate) {
   var module = { exports: {} };
-  evaluate.call(module.exports, module.exports, function (name) { throw new Error("there are no modules: require('" + name + "')"); }, module, consoleObject, processObject);
-  var found = module.exports, standIn = found && found.default;
+  evaluate.call(
+    module.exports,
+    module.exports,
+    function (name) {
+      throw new Error("there are no modules: require('" + name + "')");
+    },
+    module,
+    consoleObject,
+    processObject
+  );
+  var found = module.exports,
+    standIn = found && found.default;
   handle = typeof found === 'function' ? found : found && found.handle;
   readings = found && found.readings;
   if (typeof standIn === 'function') handle = handle || standIn;
@@ -42,7 +61,8 @@ function load(evaluate) {
     readings = readings || standIn.readings;
   }
   if (handle !== undefined && typeof handle !== 'function') throw new TypeError('handle is not a function');
-  if (readings !== undefined && typeof readings !== 'function') throw new TypeError('readings is not a function');
+  if (readings !== undefined && typeof readings !== 'function')
+    throw new TypeError('readings is not a function');
   if (!handle && !readings) throw new TypeError('the module exports neither handle nor readings');
 }
 
@@ -58,17 +78,26 @@ function parseQuery(text) {
   var query = {};
   text.split('&').forEach(function (part) {
     var at = part.indexOf('=');
-    if (part) Object.defineProperty(query, decode((at < 0 ? part : part.slice(0, at)).replace(/\+/g, ' ')), {
-      value: at < 0 ? '' : decode(part.slice(at + 1).replace(/\+/g, ' ')), enumerable: true, writable: true, configurable: true,
-    });
+    if (part)
+      Object.defineProperty(query, decode((at < 0 ? part : part.slice(0, at)).replace(/\+/g, ' ')), {
+        value: at < 0 ? '' : decode(part.slice(at + 1).replace(/\+/g, ' ')),
+        enumerable: true,
+        writable: true,
+        configurable: true,
+      });
   });
   return query;
 }
 
-function isBytes(value) { return value instanceof Uint8Array || value instanceof ArrayBuffer; }
+function isBytes(value) {
+  return value instanceof Uint8Array || value instanceof ArrayBuffer;
+}
 function isAnswer(value) {
-  if (typeof value.status !== 'number' || value.status < 200 || value.status > 599 || value.status % 1) return false;
-  return Object.keys(value).every(function (key) { return key === 'status' || key === 'headers' || key === 'body'; });
+  if (typeof value.status !== 'number' || value.status < 200 || value.status > 599 || value.status % 1)
+    return false;
+  return Object.keys(value).every(function (key) {
+    return key === 'status' || key === 'headers' || key === 'body';
+  });
 }
 function bodyOf(answer, value) {
   if (typeof value === 'string') {
@@ -85,13 +114,21 @@ function bodyOf(answer, value) {
   }
   return answer;
 }
-var OWN = { 'content-length': 1, connection: 1, 'transfer-encoding': 1, 'keep-alive': 1, upgrade: 1, trailer: 1 };
+var OWN = {
+  'content-length': 1,
+  connection: 1,
+  'transfer-encoding': 1,
+  'keep-alive': 1,
+  upgrade: 1,
+  trailer: 1,
+};
 function headerLines(answer, headers) {
   answer.headers = '';
   Object.keys(headers).forEach(function (name) {
     (Array.isArray(headers[name]) ? headers[name] : [headers[name]]).forEach(function (value) {
       value = String(value);
-      if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name) || !/^[\x20-\x7e\t]*$/.test(value)) throw new TypeError('answer header ' + stringify(name) + ' has a character that HTTP forbids');
+      if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name) || !/^[\x20-\x7e\t]*$/.test(value))
+        throw new TypeError('answer header ' + stringify(name) + ' has a character that HTTP forbids');
       if (OWN[name.toLowerCase()]) return;
       if (name.toLowerCase() === 'content-type' && value.length <= 200) answer.type = value;
       else answer.headers += name + ': ' + value + '\r\n';
@@ -107,10 +144,15 @@ function answerOf(value) {
 }
 
 function kindOf(type) {
-  type = String(type || '').split(';')[0].trim().toLowerCase();
+  type = String(type || '')
+    .split(';')[0]
+    .trim()
+    .toLowerCase();
   if (type === 'text/csv') return 'csv';
   if (type === 'application/json') return 'json';
-  return type === 'application/x-ndjson' || type === 'application/jsonl' || type === 'application/ndjson' ? 'lines' : '';
+  return type === 'application/x-ndjson' || type === 'application/jsonl' || type === 'application/ndjson'
+    ? 'lines'
+    : '';
 }
 function rowsOf(body, type) {
   try {
@@ -131,5 +173,14 @@ function dispatch(method, path, query, headers, body, remote) {
     return parsed.problem ? { status: 400, problem: parsed.problem } : answerOf(readings(parsed.rows));
   }
   if (!handle) return { status: 404, problem: 'this function takes POST /readings only' };
-  return answerOf(handle({ method: method, path: path, query: query ? parseQuery(query) : {}, headers: headers, body: body, remote: remote }));
+  return answerOf(
+    handle({
+      method: method,
+      path: path,
+      query: query ? parseQuery(query) : {},
+      headers: headers,
+      body: body,
+      remote: remote,
+    })
+  );
 }
