@@ -150,7 +150,7 @@ test('a refused archive leaves no blob, and a collection keeps what is needed', 
 
 test('a function is stored as ES5 and says what it exports', async () => {
   const facts = await images.createFunction(
-    'export const handle = ({ path }: { path: string }) => `you asked for ${path}`;',
+    'export const handle = ({ path }: { path: string }) => ["you asked for", path].join();',
     'hello.ts',
   );
   expect(facts).toMatchObject({ kind: 'function', facts: { exports: ['handle'] } });
