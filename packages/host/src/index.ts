@@ -1,3 +1,4 @@
+export * from './cgroup.ts';
 export * from './coalesce.ts';
 export * from './command-line.ts';
 export * from './data-folder.ts';
@@ -6,6 +7,7 @@ export * from './identity.ts';
 export * from './ip.ts';
 export * from './links.ts';
 export * from './listeners.ts';
+export * from './mounts.ts';
 export * from './netns.ts';
 export * from './nft.ts';
 export * from './process.ts';
