@@ -1,0 +1,100 @@
+/** Builds the node's and the controller's graph by hand, top to bottom. Nothing here decides; nothing here is started. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Agent, createAgent } from '@skerry/app-agent';
+import { type Controller, createController } from '@skerry/app-controller';
+import { type Identity, machineFacts, writeFileDurably } from '@skerry/host';
+import { createImageStore, createVolumes, type ImageStore, type Volumes } from '@skerry/images';
+import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
+import { createContainerdRuntime, createQemuRuntime, createSimRuntime, type Runtime } from '@skerry/runtimes';
+import { openSqliteStore, type Store } from '@skerry/store';
+import { VERSION } from '../version.ts';
+import { builtPath } from './layout.ts';
+import type { Logger } from './log.ts';
+
+/** One machine, one node. */
+export const NODE_NAME = 'local';
+
+export interface NodeParts {
+  readonly images: ImageStore;
+  readonly network: NodeNetwork;
+  readonly volumes: Volumes;
+  readonly runtimes: readonly Runtime[];
+  readonly ledger: Store;
+  readonly agent: Agent;
+}
+export interface NodeOptions {
+  /** Socket of the system's containerd, in place of a private one. */
+  readonly engine?: string;
+  readonly sim?: boolean;
+}
+
+/** The subnet is chosen once: guests that run keep their addresses. */
+async function subnetOf(identity: Identity, signal: AbortSignal): Promise<string> {
+  const path = join(identity.dataDir, 'network.json');
+  try {
+    return (JSON.parse(readFileSync(path, 'utf8')) as { subnet: string }).subnet;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const subnet = await chooseSubnet(identity, signal);
+  writeFileDurably(path, `${JSON.stringify({ subnet })}\n`);
+  return subnet;
+}
+
+export async function composeNode(
+  identity: Identity,
+  options: NodeOptions,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<NodeParts> {
+  const subnet = await subnetOf(identity, signal);
+  const images = await createImageStore({ dataDir: identity.dataDir });
+  const network = createLinuxNetwork({ identity, subnet, logger: logger.child({ room: 'network' }) });
+  const volumes = createVolumes(identity);
+  const runtimes: Runtime[] = [
+    createContainerdRuntime({
+      identity,
+      images,
+      loggerPath: builtPath('log'),
+      logger: logger.child({ room: 'containerd' }),
+      ...(options.engine === undefined ? {} : { engine: { address: options.engine } }),
+    }),
+    createQemuRuntime({
+      identity,
+      images,
+      kernelPath: builtPath('pebble'),
+      supervisorPath: builtPath('supervisor'),
+      logger: logger.child({ room: 'qemu' }),
+    }),
+    ...(options.sim ? [createSimRuntime()] : []),
+  ];
+  const ledger = openSqliteStore({ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100 });
+  const agent = createAgent({
+    nodeName: NODE_NAME,
+    ledger,
+    runtimes,
+    network,
+    volumes,
+    images,
+    machine: async () => ({ ...(await machineFacts(identity.dataDir)), version: VERSION }),
+    logger: logger.child({ room: 'agent' }),
+  });
+  return { images, network, volumes, runtimes, ledger, agent };
+}
+
+export function composeController(
+  identity: Identity,
+  images: ImageStore,
+  logger: Logger,
+): { store: Store; controller: Controller } {
+  const store = openSqliteStore({ path: join(identity.dataDir, 'controller.db') });
+  const controller = createController({
+    store,
+    images,
+    nodeName: NODE_NAME,
+    dataDir: identity.dataDir,
+    logger: logger.child({ room: 'controller' }),
+  });
+  return { store, controller };
+}

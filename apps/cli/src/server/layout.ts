@@ -1,0 +1,22 @@
+/** Where the program finds what was built beside its bundle: from a checkout and after `make install` alike. */
+import { existsSync, realpathSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { SkerryError } from '@skerry/model';
+
+const built = {
+  pebble: 'guests/pebble/build/pebble.elf',
+  log: 'packages/runtimes/native/build/skerry-log',
+  supervisor: 'packages/runtimes/native/build/skerry-run',
+} as const;
+
+export type BuiltPart = keyof typeof built;
+
+/** The script that node was started with: `<root>/dist/skerry.mjs`. */
+export const programPath = (): string => realpathSync(process.argv[1]!);
+
+/** Errors: host_missing naming what was not built. */
+export function builtPath(part: BuiltPart): string {
+  const path = join(resolve(dirname(programPath()), '..'), built[part]);
+  if (!existsSync(path)) throw new SkerryError('host_missing', `${path} was not built: run \`make setup\``);
+  return path;
+}
