@@ -2,6 +2,7 @@ export * from './cgroup.ts';
 export * from './coalesce.ts';
 export * from './command-line.ts';
 export * from './data-folder.ts';
+export * from './find-process.ts';
 export * from './guest-user.ts';
 export * from './identity.ts';
 export * from './ip.ts';

@@ -1,0 +1,12 @@
+/** Finds processes by an argument that only they can have, such as the path of a file in a data folder. */
+import { readdirSync } from 'node:fs';
+import { commandLine } from './command-line.ts';
+import { type ProcessRef, processRef } from './process.ts';
+
+/** Every process with exactly this argument in its command line, in no order. */
+export function processesWithArgument(argument: string): ProcessRef[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => processRef(Number(name)) ?? [])
+    .filter((ref) => commandLine(ref).includes(argument));
+}
