@@ -6,6 +6,7 @@ const runningBench = async (count = 1) => {
   const uids = Array.from({ length: count }, (_, i) => bench.controller.add(`hello-${i}`));
   bench.boot();
   await bench.until(() => uids.every((uid) => bench.phase(uid) === 'running'), 'all run');
+  await bench.rest();
   return { bench, uids, uid: uids[0]! };
 };
 
@@ -232,6 +233,7 @@ describe('agent', () => {
   it('costs nothing while there is nothing to do', async () => {
     const { bench } = await runningBench(5);
     await bench.agent!.atRest();
+    await bench.rest();
     expect(bench.world.clock.waiting).toBe(0);
     const { reports } = bench.controller;
     const { calls } = bench.life;

@@ -102,6 +102,7 @@ class NodeAgent implements Agent {
     this.#desired = new DesiredLedger(ledger);
     this.#reporter = new Reporter({
       node: nodeName,
+      clock: this.#clock,
       generation: () => this.#sync.state.generation,
       present: (uid) => this.#present(uid),
       acknowledged: (uid, events) => this.#guests.get(uid)?.acknowledge(events),
@@ -141,7 +142,7 @@ class NodeAgent implements Agent {
       backoff: tuning.restartBackoff,
       healthProbe: tuning.healthProbe,
       ending,
-      reportPresent: (uid) => this.#reporter.present(uid),
+      reportPresent: (uid, passing) => this.#reporter.present(uid, passing),
       reportAbsent: (uid) => this.#reporter.absent(uid),
     });
     this.#sync = new DesiredSync({

@@ -7,7 +7,7 @@ import { Bench, turns } from './testing/bench.ts';
 type Uid = Id<'instance'>;
 
 type Action =
-  | { readonly do: 'add' | 'power-cut' | 'cut-off' }
+  | { readonly do: 'add' | 'power-cut' | 'cut-off' | 'reach' }
   | { readonly do: 'change' | 'restart' | 'delete' | 'stop' | 'start' | 'exit'; readonly which: number }
   | { readonly do: 'crash'; readonly fuse: number }
   | { readonly do: 'work'; readonly turns: number };
@@ -15,6 +15,10 @@ type Action =
 const which = fc.nat({ max: 4 });
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 3, arbitrary: fc.constant({ do: 'add' } as const) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constantFrom('power-cut' as const, 'cut-off' as const, 'reach' as const) }),
+  },
   {
     weight: 5,
     arbitrary: fc.record({
@@ -65,6 +69,13 @@ async function perform(bench: Bench, one: Action): Promise<void> {
   if (one.do === 'add') controller.add(`w${controller.instances.size}`);
   else if (one.do === 'crash') bench.boot({ fuse: one.fuse });
   else if (one.do === 'work') await turns(one.turns);
+  else if (one.do === 'cut-off') controller.cutOff();
+  else if (one.do === 'reach') controller.reachable = true;
+  else if (one.do === 'power-cut') {
+    bench.life.kill();
+    world.powerCut();
+    bench.boot();
+  }
   if (!uid || controller.instances.get(uid)!.deleted) return;
   if (one.do === 'change')
     controller.change(uid, { rebuilds: controller.instances.get(uid)!.spec.rebuilds + 1 });
@@ -90,15 +101,18 @@ describe('convergence', () => {
           for (const [uid, pid] of before) expect(bench.world.running(uid)?.pid).toBe(pid);
         }
         const before = untouchable(bench);
+        bench.controller.reachable = true;
         bench.boot();
         await bench.until(() => converged(bench), 'converged');
         for (const [uid, pid] of before) expect(bench.world.running(uid)?.pid).toBe(pid);
         expect(bench.world.violations).toEqual([]);
+        await bench.rest();
+        expect(converged(bench)).toBe(true);
         const records = (await bench.world.store.list('/ledger/record/')).entries;
         expect(records).toHaveLength(bench.controller.instances.size);
         bench.life.kill();
       }),
-      { numRuns: 400 },
+      { numRuns: 500 },
     );
     expect(crashes).toBeGreaterThan(500);
   });

@@ -15,6 +15,7 @@ import {
   type RuntimeKind,
   SkerryError,
 } from '@skerry/model';
+import type { AttachRequest } from '@skerry/network';
 import { afterExit, type Batch, backoffAfter } from '@skerry/reconcile';
 import type { GuestState, Runtime } from '@skerry/runtimes';
 import type { InstanceRecord } from '../ledger/record.ts';
@@ -54,17 +55,23 @@ export class GuestActor {
   /** A start that is under way; aborted when it is no longer wanted. */
   #start: { readonly incarnation: string; readonly cancel: AbortController } | undefined;
   #failures = 0;
+  #forgetting = false;
   #gone = false;
+  /** The record knows of no attachment, and yet there may be one. */
+  #attachUnsure: boolean;
 
-  constructor(context: ActorContext, record: InstanceRecord) {
+  /** `found`: it is from the ledger, and its record may be older than what an agent that died did last. */
+  constructor(context: ActorContext, record: InstanceRecord, found: boolean) {
     this.#context = context;
+    this.#attachUnsure = found && record.attach === undefined;
     this.uid = record.uid;
     this.#journal = new Journal({
       record,
       nowMs: () => context.clock.nowMs(),
       changed: (changed) => {
         context.records.save(changed);
-        context.reportPresent(changed.uid);
+        const passing = changed.phase === 'starting' || changed.phase === 'stopping';
+        context.reportPresent(changed.uid, passing);
       },
       acknowledged: (changed) => context.records.save(changed),
     });
@@ -89,7 +96,7 @@ export class GuestActor {
   }
 
   acknowledge(events: readonly AgentEvent[]): void {
-    if (!this.#gone) this.#journal.acknowledge(events);
+    if (!this.#forgetting) this.#journal.acknowledge(events);
   }
 
   /** Tells people something about this instance that is not its own doing. */
@@ -159,7 +166,7 @@ export class GuestActor {
         want: this.#want(),
         record,
         have: this.#have,
-        attachedKey: record.attach ? JSON.stringify(record.attach) : '',
+        attachedKey: this.#attachedKey,
         heardExit: this.#heardExit,
         unhealthy: this.#watch.unhealthy,
         hold: this.#hold,
@@ -192,6 +199,17 @@ export class GuestActor {
       case 'delete':
         return this.#delete(runtime);
     }
+  }
+
+  get #attachedKey(): string {
+    if (this.#attachUnsure) return 'unsure';
+    return this.record.attach ? JSON.stringify(this.record.attach) : '';
+  }
+
+  #attached(request: AttachRequest | undefined): void {
+    this.#attachUnsure = false;
+    if (request) this.#journal.set({ attach: request });
+    else if (this.record.attach) this.#journal.clear('attach');
   }
 
   #want(): Want | undefined {
@@ -352,11 +370,11 @@ export class GuestActor {
     const request = attachRequestOf(this.#desired!);
     const { network } = this.#context.parts;
     if (request) {
-      this.#journal.set({ attach: request });
+      this.#attached(request);
       await network.attach(request, this.#context.ending);
     } else {
       await network.detach(this.uid, this.#context.ending);
-      this.#journal.clear('attach');
+      this.#attached(undefined);
     }
   }
 
@@ -390,7 +408,7 @@ export class GuestActor {
 
   /** Comes to rest: nothing of it is on the network, its log can still be read. */
   async #rest(phase: 'stopped' | 'failed'): Promise<void> {
-    if (this.record.attach) await this.#apply(this.runtime!, [{ do: 'detach' }]);
+    if (this.#attachedKey !== '') await this.#apply(this.runtime!, [{ do: 'detach' }]);
     const { reason } = this.record;
     const generation = this.#hold ? this.record.observedGeneration : (this.#desired?.generation ?? 0);
     this.#journal.move(phase, { reason, observedGeneration: generation });
@@ -400,7 +418,7 @@ export class GuestActor {
   async #delete(runtime: Runtime): Promise<void> {
     const { record } = this.#journal;
     this.#watch.stop();
-    const nothing = record.life === 'none' && this.#have!.state === 'absent' && !record.attach;
+    const nothing = record.life === 'none' && this.#have!.state === 'absent';
     if (!nothing) this.#journal.move('stopping', { reason: 'it is being deleted' });
     if (this.#have!.state === 'running') this.#have = await this.#stop(runtime);
     await this.#apply(runtime, [{ do: 'guest-gone' }]);
@@ -408,8 +426,14 @@ export class GuestActor {
   }
 
   async #forget(): Promise<void> {
-    if (this.record.attach) await this.#context.parts.network.detach(this.uid, this.#context.ending);
-    await this.#context.records.remove(this.uid);
+    if (this.#attachedKey !== '') await this.#context.parts.network.detach(this.uid, this.#context.ending);
+    this.#forgetting = true; // an acknowledgement that comes now must not write the record again
+    try {
+      await this.#context.records.remove(this.uid);
+    } catch (thrown) {
+      this.#forgetting = false;
+      throw thrown;
+    }
     this.#gone = true;
     this.#context.reportAbsent(this.uid);
   }
@@ -420,7 +444,7 @@ export class GuestActor {
       ...{ uid: this.uid, project: this.record.project, runtime, have: this.#have!, graceMs: this.#grace() },
       signal: signal ?? ending,
       abandon: ending,
-      attached: (attach) => (attach ? this.#journal.set({ attach }) : this.#journal.clear('attach')),
+      attached: (request) => this.#attached(request),
       imageSeen: (facts) => this.#journal.set({ imageKind: facts.kind }),
     });
     this.#have = state;

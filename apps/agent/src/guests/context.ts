@@ -43,6 +43,6 @@ export interface ActorContext {
   readonly ending: AbortSignal;
   readonly tell: (uid: Id<'instance'>, news: GuestNews) => void;
   readonly hasMail: (uid: Id<'instance'>) => boolean;
-  readonly reportPresent: (uid: Id<'instance'>) => void;
+  readonly reportPresent: (uid: Id<'instance'>, passing: boolean) => void;
   readonly reportAbsent: (uid: Id<'instance'>) => void;
 }

@@ -1,6 +1,7 @@
 /**
- * The records of all instances, in memory and in the store. Saves are gathered: while one commit is on its way, what
- * changes goes into the next one. A record that could not be written stays due and is tried again.
+ * The records of all instances in the store. Saves are gathered for a moment, so that a start of a guest does not wait for
+ * the disk at each of its steps; where a record must be durable before the next step, its actor asks for `flush`.
+ * A record that could not be written stays due and is tried again.
  */
 import { asSkerryError, type Id } from '@skerry/model';
 import { backoffAfter, type Clock, SERVICE_BACKOFF } from '@skerry/reconcile';
@@ -9,6 +10,11 @@ import type { Logger } from '../ports.ts';
 import { listAll } from './list-all.ts';
 import type { InstanceRecord } from './record.ts';
 
+/**
+ * A guest starts within this time more often than not. What a crash takes with it is found again by looking: the desired
+ * state says what may be there, the runtime what is.
+ */
+const GATHER_MS = 50;
 const PREFIX = '/ledger/record/';
 
 export class RecordLedger {
@@ -19,7 +25,7 @@ export class RecordLedger {
   #due = new Map<Id<'instance'>, string | null>();
   #writing: Promise<void> | undefined;
   #failures = 0;
-  #cancelRetry: (() => void) | undefined;
+  #cancelTimer: (() => void) | undefined;
 
   constructor(store: Store, clock: Clock, logger: Logger) {
     this.#store = store;
@@ -34,7 +40,7 @@ export class RecordLedger {
   /** The record as it is now will be durable soon; `flush` tells when. */
   save(record: InstanceRecord): void {
     this.#due.set(record.uid, JSON.stringify(record));
-    if (!this.#cancelRetry) void this.flush().catch(() => undefined); // tried again by the timer that the failure set
+    this.#cancelTimer ??= this.#flushIn(GATHER_MS);
   }
 
   /** Durable when it resolves. Errors: store_full. */
@@ -55,12 +61,12 @@ export class RecordLedger {
 
   /** No timer is left behind. */
   close(): void {
-    this.#cancelRetry?.();
-    this.#cancelRetry = undefined;
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
   }
 
   async #write(): Promise<void> {
-    await Promise.resolve(); // what is saved in the same turn goes along
+    this.close(); // all that waits goes along
     const batch = this.#due;
     this.#due = new Map();
     const ops: Op[] = [...batch].map(([uid, value]) =>
@@ -83,10 +89,14 @@ export class RecordLedger {
       { err: asSkerryError(thrown), retryInMs: next.delayMs },
       'the ledger could not be written',
     );
-    this.#cancelRetry?.();
-    this.#cancelRetry = this.#clock.after(next.delayMs, () => {
-      this.#cancelRetry = undefined;
-      void this.flush().catch(() => undefined);
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#flushIn(next.delayMs);
+  }
+
+  #flushIn(delayMs: number): () => void {
+    return this.#clock.after(delayMs, () => {
+      this.#cancelTimer = undefined;
+      void this.flush().catch(() => undefined); // a failure has set the timer for the next try
     });
   }
 }

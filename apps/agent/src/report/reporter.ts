@@ -5,11 +5,16 @@
  */
 import type { AgentEvent, ControllerLink, InstanceReport, VolumeReport } from '@skerry/contract';
 import type { Id } from '@skerry/model';
+import type { Clock } from '@skerry/reconcile';
 
 type Uid = Id<'instance'>;
 
+/** A start that takes no longer is one report, not three. */
+const PASSING_MS = 30;
+
 export interface ReporterOptions {
   readonly node: string;
+  readonly clock: Clock;
   /** The generation of desired state that the agent goes by. */
   readonly generation: () => number;
   /** As it is now; undefined: it went meanwhile. */
@@ -29,14 +34,17 @@ export class Reporter {
   #link: ControllerLink | undefined;
   #onError: (error: unknown) => void = () => {};
   #sending = false;
+  #cancelTimer: (() => void) | undefined;
 
   constructor(options: ReporterOptions) {
     this.#options = options;
   }
 
-  present(uid: Uid): void {
+  /** `passing`: the instance is on its way; what it reaches within a moment goes along with this. */
+  present(uid: Uid, passing = false): void {
     this.#present.add(uid);
-    this.#kick();
+    if (!passing) this.#kick();
+    else if (this.#link) this.#cancelTimer ??= this.#options.clock.after(PASSING_MS, () => this.#kick());
   }
 
   absent(uid: Uid): void {
@@ -64,6 +72,7 @@ export class Reporter {
   }
 
   detach(): void {
+    this.#endTimer();
     this.#link = undefined;
   }
 
@@ -71,7 +80,13 @@ export class Reporter {
     return this.#present.size + this.#absent.size + this.#volumes.size > 0 || this.#generationDue;
   }
 
+  #endTimer(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+  }
+
   #kick(): void {
+    this.#endTimer();
     if (this.#sending || !this.#link || !this.due) return;
     this.#sending = true;
     queueMicrotask(() => void this.#drain()); // what changes in the same turn goes along

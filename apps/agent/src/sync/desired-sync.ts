@@ -60,7 +60,7 @@ export class DesiredSync {
     const { current, good } = this.#options.ledger;
     for (const state of [good, current]) {
       for (const desired of state?.instances ?? []) {
-        const request = desired.spec.run === 'running' && !desired.deleted && attachRequestOf(desired);
+        const request = attachRequestOf(desired); // also of what is to go: it may still run
         if (request) requests.set(desired.uid, request);
       }
     }
@@ -73,7 +73,7 @@ export class DesiredSync {
   /** The first wishes after the agent's start; nothing without a ledger. */
   async begin(): Promise<void> {
     const { ledger, tuning, logger } = this.#options;
-    if (!ledger.current) return;
+    if (!ledger.current) return this.#options.guests.begun();
     const boots = await ledger.countBoot();
     if (boots > tuning.suspectBoots && ledger.good && ledger.good.generation < ledger.current.generation) {
       const { generation } = ledger.current;
@@ -84,6 +84,7 @@ export class DesiredSync {
       this.#holdOn();
     }
     this.#apply();
+    this.#options.guests.begun();
   }
 
   /** All engines have been tried: from now on rest means rest. */

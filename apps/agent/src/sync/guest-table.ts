@@ -18,6 +18,8 @@ export class GuestTable {
   /** Gone from the node, and still in the desired state: they are told of again, not looked for again. */
   readonly #gone = new Set<Uid>();
   #onEmpty: (() => void)[] = [];
+  /** Until the first wishes, which are from the ledger: what they name may have been begun by an agent that died. */
+  #beginning = true;
 
   constructor(context: Omit<ActorContext, 'tell' | 'hasMail'>) {
     this.#queue = new WorkQueue({
@@ -37,11 +39,16 @@ export class GuestTable {
   }
 
   load(records: readonly InstanceRecord[]): void {
-    for (const record of records) this.#actors.set(record.uid, new GuestActor(this.#context, record));
+    for (const record of records) this.#actors.set(record.uid, new GuestActor(this.#context, record, true));
   }
 
   get(uid: Uid): GuestActor | undefined {
     return this.#actors.get(uid);
+  }
+
+  /** The wishes from the ledger have been told. */
+  begun(): void {
+    this.#beginning = false;
   }
 
   all(): GuestActor[] {
@@ -92,7 +99,7 @@ export class GuestTable {
     let actor = this.#actors.get(of.uid);
     if (!actor) {
       const record = newRecord({ ...of, runtime: of.spec.template.runtime });
-      actor = new GuestActor(this.#context, record);
+      actor = new GuestActor(this.#context, record, this.#beginning);
       this.#actors.set(of.uid, actor);
     }
     return actor;

@@ -57,6 +57,13 @@ export class Bench {
     }
   }
 
+  /** Until no timer waits: only where no health check keeps one going. */
+  async rest(): Promise<void> {
+    for (await turns(40); this.world.clock.nextInMs !== undefined; await turns(40)) {
+      await this.world.clock.advance(this.world.clock.nextInMs);
+    }
+  }
+
   phase(uid: Id<'instance'>): string | undefined {
     return this.controller.statuses.get(uid)?.phase;
   }
