@@ -11,6 +11,7 @@ import {
   listLinks,
   netnsExists,
   netnsPath,
+  readSysctl,
 } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { Subnet } from './addressing.ts';
@@ -100,6 +101,7 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
     const found = {
       link: linkState(device),
       netns: request.kind === 'netns' && netnsExists(netns),
+      bridgedRules: readSysctl('net/bridge/bridge-nf-call-iptables') === '1',
     };
     await lines.ip(attachLines(identity, request, mtu(), found, OWNER));
     const inside = request.kind === 'netns' ? lines.ipInside(netns, insideLines(subnet, request)) : undefined;

@@ -86,7 +86,12 @@ export function createHostLines(identity: Identity): HostLines {
       refuse(`ip -n ${netns}`, lines, await ipBatch(lines, limit(), netns), never);
     },
     async tc(lines) {
-      refuse('tc', lines, await tcBatch(lines, limit()), (_, line) => line.startsWith('qdisc del'));
+      refuse(
+        'tc',
+        lines,
+        await tcBatch(lines, limit()),
+        (_, line) => line.startsWith('qdisc del') || line.endsWith('fq_codel'),
+      );
     },
     async nft(script) {
       const { error } = await nftJobs(script);

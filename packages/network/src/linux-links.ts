@@ -27,6 +27,9 @@ export function bridgeLines(identity: Identity, subnet: Subnet, mtu: number, the
 export const netnsName = (identity: Identity, uid: string): string => `${identity.netnsPrefix}${uid}`;
 
 export interface Found {
+  /** The host's IP rules see bridged frames (br_netfilter), so that a packet of a guest to its own published port is turned
+   * back on the bridge rather than routed. */
+  readonly bridgedRules: boolean;
   readonly netns: boolean;
   readonly link: LinkState | undefined;
 }
@@ -61,6 +64,7 @@ export function attachLines(
     lines.push(
       `link set dev ${device} alias ${request.uid} mtu ${mtu} master ${identity.bridge} addrgenmode none up`,
     );
+    if (found.bridgedRules) lines.push(`link set dev ${device} type bridge_slave hairpin on`);
   }
   return lines;
 }
@@ -105,7 +109,7 @@ const leaf = (device: string, bps: number): string[] => {
 export interface Shaping {
   /** For ip(8), before `tc`. */
   readonly ip: readonly string[];
-  /** For tc(8); a line that begins with `qdisc del` may fail. */
+  /** For tc(8). `qdisc del` may fail, and so may fq_codel: HTB has a queue of its own where the kernel lacks it. */
   readonly tc: readonly string[];
 }
 
@@ -131,7 +135,7 @@ export function shapingLines(
     `qdisc del dev ${shaper} root`,
     ...leaf(shaper, outBps),
     `qdisc add dev ${device} handle ffff: ingress`,
-    `filter add dev ${device} parent ffff: protocol all matchall action mirred egress redirect dev ${shaper}`,
+    `filter add dev ${device} parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev ${shaper}`,
   );
   const ip = [
     `link add name ${shaper} mtu ${mtu} txqueuelen 1000 type ifb`,

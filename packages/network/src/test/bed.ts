@@ -1,0 +1,197 @@
+/**
+ * A node network of its own on this machine for a test: identity, folder, guests as namespaces with real programs in them.
+ * All its targets are addresses in namespaces that it made, or loopback. `close` removes everything.
+ */
+import { randomBytes, randomInt } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  endProcess,
+  type Identity,
+  identityOf,
+  ipBatch,
+  listLinks,
+  listNetns,
+  nftTables,
+  type ProcessRef,
+  run,
+  startDaemon,
+} from '@skerry/host';
+import { newId } from '@skerry/model';
+import {
+  type AttachRequest,
+  addressOfSlot,
+  chooseSubnet,
+  createLinuxNetwork,
+  macOfSlot,
+  type NodeNetwork,
+  parseSubnet,
+  type Subnet,
+} from '../index.ts';
+
+export const limit = (ms = 20_000): AbortSignal => AbortSignal.timeout(ms);
+export const isRoot = process.getuid?.() === 0;
+
+const silent = { info: () => undefined, warn: () => undefined };
+
+export interface Bed {
+  readonly identity: Identity;
+  readonly subnet: Subnet;
+  readonly network: NodeNetwork;
+  /** Another program on the same data folder, as after a crash of the first. */
+  again(): NodeNetwork;
+  request(slot: number, more?: Partial<AttachRequest>): AttachRequest;
+  netnsOf(request: AttachRequest): string;
+  close(): Promise<void>;
+}
+
+export async function openBed(): Promise<Bed> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-network-'));
+  const identity = identityOf(randomBytes(4).toString('hex'), dataDir);
+  const cidr = await chooseSubnet(identity, limit());
+  const subnet = parseSubnet(cidr);
+  const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs: 50 });
+  const made = [make()];
+  await made[0]!.start([], limit());
+  return {
+    identity,
+    subnet,
+    network: made[0]!,
+    again() {
+      const network = make();
+      made.push(network);
+      return network;
+    },
+    request: (slot, more = {}) => ({
+      uid: newId<'instance'>(),
+      hostname: `guest-${slot}`,
+      kind: 'netns',
+      slot,
+      address: addressOfSlot(subnet, slot),
+      mac: macOfSlot(identity, slot),
+      ports: [],
+      ...more,
+    }),
+    netnsOf: (request) => `${identity.netnsPrefix}${request.uid}`,
+    async close() {
+      for (const network of made) await network.destroy(limit());
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs a program in a network namespace. Returns its code and words, whatever the code. */
+export function inside(netns: string, file: string, ...args: string[]) {
+  const okCodes = Array.from({ length: 256 }, (_, code) => code);
+  return run('ip', ['netns', 'exec', netns, file, ...args], { signal: limit(), timeoutMs: 15_000, okCodes });
+}
+
+export const pings = async (netns: string, address: string): Promise<boolean> =>
+  (await inside(netns, 'ping', '-n', '-c', '1', '-W', '1', address)).code === 0;
+
+const CLIENT = `
+fetch(process.argv[1], { signal: AbortSignal.timeout(2000) })
+  .then(async (response) => process.stdout.write(await response.text()))
+  .catch(() => process.exit(1));
+`;
+
+/** Body of a page as seen from a namespace, or undefined where there is no answer within 2 s. */
+export async function get(netns: string, url: string): Promise<string | undefined> {
+  const { code, stdout } = await inside(netns, process.execPath, '-e', CLIENT, url);
+  return code === 0 ? stdout : undefined;
+}
+
+const SERVER = `
+const [port, name] = process.argv.slice(1);
+require('node:http').createServer((request, response) => {
+  const size = Number(new URL(request.url, 'http://x').searchParams.get('bytes') ?? 0);
+  let received = 0;
+  request.on('data', (chunk) => { received += chunk.length; });
+  request.on('end', () => response.end(size > 0 ? Buffer.alloc(size, 'x') : JSON.stringify({ name, received, from: request.socket.remoteAddress.replace('::ffff:', '') })));
+}).listen(Number(port));
+const udp = require('node:dgram').createSocket('udp4');
+udp.on('message', (text, from) => udp.send(name + ' ' + text, from.port, from.address));
+udp.bind(Number(port));
+setTimeout(() => process.exit(), 120000);
+`;
+
+/** An HTTP server and a UDP echo on `port` in a namespace: tells its name, who asks and how many bytes came. */
+export async function serve(netns: string, port: number, name: string): Promise<ProcessRef> {
+  const args = ['netns', 'exec', netns, process.execPath, '-e', SERVER, String(port), name];
+  return startDaemon({ file: 'ip', args });
+}
+
+export const endServer = (server: ProcessRef): Promise<unknown> => endProcess(server, 0);
+
+export interface Outside {
+  readonly netns: string;
+  /** Address of this machine on the link, and the address of the outside host. */
+  readonly hostAddress: string;
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** A host beside this machine, on a link of its own (198.18/15 is for benchmarks: RFC 2544), without a route to guests. */
+export async function outsideHost(): Promise<Outside> {
+  const tag = randomBytes(3).toString('hex');
+  const netns = `outside-${tag}`;
+  const base = `198.${18 + randomInt(2)}.${randomInt(256)}`;
+  const lines = [
+    `netns add ${netns}`,
+    `link add name out${tag} type veth peer name eth0 netns ${netns}`,
+    `addr add ${base}.1/24 dev out${tag}`,
+    `link set dev out${tag} up`,
+  ];
+  const insideLines = [`addr add ${base}.2/24 dev eth0`, 'link set dev eth0 up', 'link set dev lo up'];
+  const close = async () => {
+    await ipBatch([`link del dev out${tag}`, `netns del ${netns}`], limit());
+  };
+  const failures = [...(await ipBatch(lines, limit())), ...(await ipBatch(insideLines, limit(), netns))];
+  if (failures.length > 0) {
+    await close();
+    throw new Error(failures.map((failure) => failure.text).join('; '));
+  }
+  return { netns, hostAddress: `${base}.1`, address: `${base}.2`, close };
+}
+
+function processesNaming(text: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+function linkTarget(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+/** All that a data folder has on the host: interfaces, namespaces, tables, processes, files of its own. */
+export async function tracesOf({ id, runDir, netnsPrefix, interfacePrefix, nftTable }: Identity) {
+  const claims = '/run/skerry/ports';
+  const list = (folder: string) => {
+    try {
+      return readdirSync(folder);
+    } catch {
+      return [];
+    }
+  };
+  return {
+    links: listLinks(interfacePrefix).map((link) => link.name),
+    namespaces: listNetns(netnsPrefix),
+    tables: (await nftTables(limit()))
+      .filter((table) => table.name === nftTable)
+      .map((table) => table.family),
+    processes: processesNaming(id),
+    files: list(runDir),
+    claims: list(claims).filter((name) => linkTarget(join(claims, name)).startsWith(`${id}:`)),
+  };
+}
