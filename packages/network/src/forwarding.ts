@@ -14,10 +14,13 @@ export function enableForwarding(identity: Identity): void {
   // packets to 127.0.0.1 that lead to a guest come back as packets for 127.0.0.1 (ip-sysctl: route_localnet)
   writeSysctl(`net/ipv4/conf/${identity.bridge}/route_localnet`, '1');
   const before = readSysctl(FORWARD);
-  if (before === '1') return;
+  if (before !== '1') turnOn(identity, before ?? '0');
+}
+
+function turnOn(identity: Identity, before: string): void {
   mkdirSync(dirname(identity.runDir), { recursive: true, mode: 0o755 });
   try {
-    symlinkSync(before ?? '0', recordOf(identity));
+    symlinkSync(before, recordOf(identity));
   } catch {
     // another data folder wrote it first, and somebody turned it off since
   }
@@ -38,8 +41,10 @@ export function restoreForwarding(identity: Identity): void {
   } catch {
     return; // it was on before we came
   }
-  writeSysctl(FORWARD, before);
   rmSync(recordOf(identity), { force: true });
+  writeSysctl(FORWARD, before);
+  // one that came at this very moment made its bridge before it looked at the setting
+  if (before !== '1' && otherBridges(identity).length > 0) turnOn(identity, before);
 }
 
 export const forwardingIsOurs = (identity: Identity): boolean => {
@@ -49,3 +54,6 @@ export const forwardingIsOurs = (identity: Identity): boolean => {
     return false;
   }
 };
+
+/** Whether the host's IP rules see what the bridge carries (br_netfilter). */
+export const bridgedRules = (): boolean => readSysctl('net/bridge/bridge-nf-call-iptables') === '1';

@@ -11,10 +11,10 @@ import {
   listLinks,
   netnsExists,
   netnsPath,
-  readSysctl,
 } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { Subnet } from './addressing.ts';
+import { bridgedRules } from './forwarding.ts';
 import type { HostLines } from './linux-host.ts';
 import { attachLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
 import { deviceOf, elementScript } from './linux-rules.ts';
@@ -101,7 +101,7 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
     const found = {
       link: linkState(device),
       netns: request.kind === 'netns' && netnsExists(netns),
-      bridgedRules: readSysctl('net/bridge/bridge-nf-call-iptables') === '1',
+      bridgedRules: bridgedRules(),
     };
     await lines.ip(attachLines(identity, request, mtu(), found, OWNER));
     const inside = request.kind === 'netns' ? lines.ipInside(netns, insideLines(subnet, request)) : undefined;

@@ -34,6 +34,21 @@ export interface Found {
   readonly link: LinkState | undefined;
 }
 
+/** Makes an interface a port of the bridge. */
+export function portLines(
+  identity: Identity,
+  device: string,
+  uid: string,
+  mtu: number,
+  bridgedRules: boolean,
+): string[] {
+  const lines = [
+    `link set dev ${device} alias ${uid} mtu ${mtu} master ${identity.bridge} addrgenmode none up`,
+  ];
+  if (bridgedRules) lines.push(`link set dev ${device} type bridge_slave hairpin on`);
+  return lines;
+}
+
 /** What is missing of a guest's interface, on the host's side. */
 export function attachLines(
   identity: Identity,
@@ -61,10 +76,7 @@ export function attachLines(
     lines.push(`tuntap add dev ${device} mode tap user ${owner.uid} group ${owner.gid}`);
   }
   if (!there || link?.bridge !== identity.bridge || !link.up) {
-    lines.push(
-      `link set dev ${device} alias ${request.uid} mtu ${mtu} master ${identity.bridge} addrgenmode none up`,
-    );
-    if (found.bridgedRules) lines.push(`link set dev ${device} type bridge_slave hairpin on`);
+    lines.push(...portLines(identity, device, request.uid, mtu, found.bridgedRules));
   }
   return lines;
 }

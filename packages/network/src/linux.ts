@@ -16,10 +16,10 @@ import {
 } from '@skerry/host';
 import { asSkerryError, SkerryError } from '@skerry/model';
 import { parseSubnet } from './addressing.ts';
-import { enableForwarding, restoreForwarding } from './forwarding.ts';
+import { bridgedRules, enableForwarding, restoreForwarding } from './forwarding.ts';
 import { createGuests } from './linux-guests.ts';
 import { createHostLines } from './linux-host.ts';
-import { bridgeLines, netnsName, shaperOf } from './linux-links.ts';
+import { bridgeLines, netnsName, portLines, shaperOf } from './linux-links.ts';
 import { probeNetwork } from './linux-probe.ts';
 import { deviceOf, removeTablesScript, tableScript } from './linux-rules.ts';
 import { createNameServer } from './name-server.ts';
@@ -130,10 +130,11 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       const owned = reclaim(keep);
       await sweep(owned);
       await lines.nft(tableScript(identity, subnet, owned));
-      const loose = owned
-        .map((guest) => linkState(deviceOf(identity, guest)))
-        .filter((link) => link !== undefined && link.bridge !== identity.bridge)
-        .map((link) => `link set dev ${link!.name} master ${identity.bridge} up`);
+      const loose = owned.flatMap((guest) => {
+        const link = linkState(deviceOf(identity, guest));
+        const fits = link === undefined || link.bridge === identity.bridge;
+        return fits ? [] : portLines(identity, link.name, guest.uid, mtu, bridgedRules());
+      });
       await lines.ip(loose);
       guests.adopt(owned);
       signal.throwIfAborted();
