@@ -7,7 +7,7 @@
 #include "metrics.h"
 #include "tcp.h"
 
-enum { IDLE_SECONDS = 75, REQUEST_SECONDS = 20, WRITE_SECONDS = 60, HEAD_ROOM_FIRST = 1024, UNSENT_MAX_BYTES = 65536 };
+enum { IDLE_SECONDS = 75, REQUEST_SECONDS = 20, WRITE_SECONDS = 60, HEAD_ROOM_FIRST = 1024, BODY_ROOM_FIRST = 4096, UNSENT_MAX_BYTES = 65536 };
 
 struct http_counters http_counters;
 static struct http_head head;  // of the request being looked at; rebuilt from the connection's bytes when needed
@@ -42,9 +42,9 @@ static void reject(struct tcp_connection *c, int status, const char *detail) {
   http_respond_problem(c, status, http_reason(status), detail, (u32)strlen(detail));
 }
 
-static bool grow(u8 **memory, u32 *room, u64 wanted) {
+static bool grow(struct tcp_connection *c, u8 **memory, u32 *room, u64 wanted) {
   if (wanted <= *room) return true;
-  u8 *larger = arena_resize(&net_arena, *memory, wanted);
+  u8 *larger = tcp_memory(c, *memory, wanted);
   if (!larger) return false;
   *memory = larger;
   *room = (u32)wanted;
@@ -65,10 +65,6 @@ static void head_complete(struct tcp_connection *c) {
     reject(c, 413, "body too large");
     return;
   }
-  if (head.length && !grow(&x->body, &x->body_room, head.length)) {
-    reject(c, 503, "no memory for the body");
-    return;
-  }
   if (head.expects_continue && (head.chunked || head.length)) {
     static const char line[] = "HTTP/1.1 100 Continue\r\n\r\n";
     u8 *copy = arena_take(&net_arena, sizeof line - 1);
@@ -86,7 +82,7 @@ static bool read_head(struct tcp_connection *c) {
       reject(c, 431, "request head too large");
       return false;
     }
-    if (!grow(&x->head, &x->head_room, room)) {
+    if (!grow(c, &x->head, &x->head_room, room)) {
       reject(c, 503, "no memory for the request");
       return false;
     }
@@ -111,8 +107,16 @@ static bool read_head(struct tcp_connection *c) {
   return true;
 }
 
+// The body's memory grows with what has really come, so that an announcement alone holds none.
 static void read_body(struct tcp_connection *c) {
   struct http_exchange *x = &c->http;
+  if (x->body_length == x->body_room) {
+    u64 whole = x->body_length + x->left, next = max_u64(BODY_ROOM_FIRST, (u64)x->body_room * 2);
+    if (!grow(c, &x->body, &x->body_room, min_u64(whole, next))) {
+      reject(c, 503, "no memory for the body");
+      return;
+    }
+  }
   u32 got = tcp_read(c, x->body + x->body_length, (u32)min_u64(x->left, x->body_room - x->body_length));
   x->body_length += got;
   x->left -= got;
@@ -171,10 +175,7 @@ static void read_chunk_framing(struct tcp_connection *c) {
   } else if (x->body_length + x->left > (u64)config.body_kib * 1024) {
     reject(c, 413, "body too large");
   } else {
-    u64 wanted = x->body_length + x->left, generous = min_u64(wanted * 2, (u64)config.body_kib * 1024);
-    if (!grow(&x->body, &x->body_room, wanted <= x->body_room ? wanted : generous) && !grow(&x->body, &x->body_room, wanted))
-      reject(c, 503, "no memory for the body");
-    else x->phase = HTTP_CHUNK_DATA;
+    x->phase = HTTP_CHUNK_DATA;
   }
 }
 

@@ -28,10 +28,10 @@ void http_respond(struct tcp_connection *c, const struct http_answer *answer, bo
   bool bodyless = answer->status == 204 || answer->status == 304;
   u64 body_length = bodyless ? 0 : answer->engine_text ? text_utf8_length(answer->body, answer->body_length) : answer->body_length;
   u64 sent_body = head_only ? 0 : body_length;
-  u8 *memory = arena_take(&net_arena, FIXED_HEAD_MAX + answer->extra_length + sent_body);
+  u8 *memory = tcp_memory(c, NULL, FIXED_HEAD_MAX + answer->extra_length + sent_body);
   if (!memory) {
     static const char none[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    memory = arena_take(&net_arena, sizeof none - 1);
+    memory = tcp_memory(c, NULL, sizeof none - 1);
     http_counters.by_class[5]++;
     tcp_counters.no_memory++;
     if (!memory || !tcp_write(c, memcpy(memory, none, sizeof none - 1), sizeof none - 1)) {

@@ -28,18 +28,32 @@ static u64 eviction_order(const struct tcp_connection *c) {
   return class << 60 | (c->active_ns & ((1ull << 60) - 1));
 }
 
-struct tcp_connection *tcp_take_slot(void) {
+// Ends the connection that is missed least, other than `keep`; NULL when each of them is being answered.
+static struct tcp_connection *evict(const struct tcp_connection *keep) {
   struct tcp_connection *victim = NULL;
   for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
     struct tcp_connection *c = &tcp_connections[i];
-    if (c->state == TCP_FREE) return c;
-    if (http_is_busy(c)) continue;
+    if (c->state == TCP_FREE || c == keep || http_is_busy(c)) continue;
     if (!victim || eviction_order(c) < eviction_order(victim)) victim = c;
   }
   if (!victim) return NULL;
   tcp_counters.evicted++;
   tcp_abort(victim);
   return victim;
+}
+
+struct tcp_connection *tcp_take_slot(void) {
+  for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
+    if (tcp_connections[i].state == TCP_FREE) return &tcp_connections[i];
+  return evict(NULL);
+}
+
+void *tcp_memory(struct tcp_connection *c, void *old, u64 size) {
+  for (;;) {
+    void *p = arena_resize(&net_arena, old, size);
+    // For a piece that large nobody else should go.
+    if (p || size > net_arena.limit_bytes / 4 || !evict(c)) return p;
+  }
 }
 
 void tcp_free(struct tcp_connection *c) {
@@ -89,7 +103,7 @@ bool tcp_write(struct tcp_connection *c, u8 *memory, u32 length) {
     arena_give(&net_arena, c->out_memory);
     c->out_memory = c->out = memory;
   } else {
-    u8 *joined = arena_take(&net_arena, (u64)c->out_length + length);
+    u8 *joined = tcp_memory(c, NULL, (u64)c->out_length + length);
     if (joined) {
       memcpy(joined, c->out, c->out_length);
       memcpy(joined + c->out_length, memory, length);

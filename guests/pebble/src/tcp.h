@@ -68,6 +68,9 @@ void tcp_close(struct tcp_connection *c);
 // RST, and gone.
 void tcp_abort(struct tcp_connection *c);
 
+// net_arena's memory for `c` (as realloc). When there is none, others' unfinished business gives way; NULL: even so.
+void *tcp_memory(struct tcp_connection *c, void *old, u64 size);
+
 // --- between the files of TCP ---
 void tcp_output(struct tcp_connection *c);
 void tcp_acknowledge(struct tcp_connection *c);

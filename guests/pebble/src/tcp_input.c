@@ -60,7 +60,7 @@ static struct tcp_connection *accept_cookie(const struct ip_packet *packet, cons
   if (verdict != COOKIE_GOOD) return NULL;
   struct tcp_connection *c = tcp_take_slot();
   if (!c) return NULL;
-  c->in = arena_take(&net_arena, IN_BYTES);
+  c->in = tcp_memory(c, NULL, IN_BYTES);
   if (!c->in) {
     tcp_counters.no_memory++;
     return NULL;

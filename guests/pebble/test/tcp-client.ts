@@ -53,6 +53,20 @@ export class TcpClient {
     this.push();
   }
 
+  /** The sequence number of the next byte that {@link send} would send. */
+  get sendSequence(): number {
+    return (this.una + this.outbox.length) >>> 0;
+  }
+
+  /** One segment by hand, without retransmission; {@link skip} afterwards counts such bytes as sent. */
+  sendAt(seq: number, data: Buffer): void {
+    this.peer.sendSegment(this.segment({ seq, data }));
+  }
+
+  skip(bytes: number): void {
+    this.una = this.nextSeq = (this.una + bytes) >>> 0;
+  }
+
   /** Our side has said all: FIN behind what is queued. */
   end(): void {
     this.finWanted = true;
