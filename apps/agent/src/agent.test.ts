@@ -201,6 +201,43 @@ describe('agent', () => {
     expect(bench.world.running(uid)!.pid).toBe(pid);
   });
 
+  it('waits with new guests for a network that does not come up, and leaves those alone that run', async () => {
+    const { bench, uid } = await runningBench();
+    const { pid } = bench.world.running(uid)!;
+    bench.world.networkDown = 'nft failed';
+    bench.boot();
+    const late = bench.controller.add('late');
+    await bench.until(() => bench.controller.statuses.get(late)?.reason !== undefined, 'the reason is shown');
+    expect(bench.controller.statuses.get(late)!.reason).toContain('nft failed');
+    expect(bench.world.guests.has(late)).toBe(false);
+    bench.world.networkDown = undefined;
+    await bench.until(() => bench.phase(late) === 'running', 'the late one runs');
+    expect(bench.world.running(uid)!.pid).toBe(pid);
+  });
+
+  it('makes no more guests at once than it may, and cuts a start short that is no longer wanted', async () => {
+    const bench = new Bench();
+    const uids = Array.from({ length: 20 }, (_, i) => bench.controller.add(`slow-${i}`));
+    for (const uid of uids) bench.world.hanging.add(uid);
+    bench.boot({ tuning: { concurrentStarts: 3 } });
+    await bench.until(() => bench.world.hangingNow === 3, 'three hang');
+    for (const uid of uids) bench.controller.delete(uid);
+    await bench.until(() => bench.controller.instances.size === 0, 'all gone', 10_000);
+    expect(bench.world.hangingMost).toBe(3);
+    expect(bench.world.guests.size + bench.world.attachments.size).toBe(0);
+    expect(bench.world.starts.size).toBe(0);
+  });
+
+  it('says so where it has no such runtime, and forgets the instance when it is deleted', async () => {
+    const bench = new Bench();
+    const uid = bench.controller.add('desktop', { template: { runtime: 'vm' } });
+    bench.boot();
+    await bench.until(() => bench.phase(uid) === 'failed', 'failed');
+    expect(bench.controller.statuses.get(uid)!.reason).toBe('this node has no runtime vm');
+    bench.controller.delete(uid);
+    await bench.until(() => bench.controller.instances.size === 0, 'forgotten');
+  });
+
   it('makes volumes, mounts them, and removes them only when told to', async () => {
     const bench = new Bench();
     const volume = bench.controller.addVolume('data');

@@ -86,25 +86,34 @@ function probeHttp(
 async function probeExec(ask: ProbeRequest, command: readonly string[]): Promise<ProbeResult> {
   const what = `the command ${command[0]}`;
   if (!ask.runtime.exec) return no(`the runtime ${ask.runtime.kind} can not run commands in a guest`);
-  const limit = AbortSignal.any([ask.signal, AbortSignal.timeout(ask.timeoutMs)]);
+  const limit = new AbortController();
+  const over = new Promise<'over'>((resolve) =>
+    limit.signal.addEventListener('abort', () => resolve('over')),
+  );
+  const onAbort = () => limit.abort();
+  ask.signal.addEventListener('abort', onAbort, { once: true });
+  const timer = setTimeout(onAbort, ask.timeoutMs);
   try {
-    const session = await ask.runtime.exec.exec(ask.uid, { command, terminal: false }, limit);
-    let ended = false;
-    limit.addEventListener('abort', () => void (ended ? undefined : session.kill().catch(() => undefined)), {
-      once: true,
-    });
-    const drained = (async () => {
-      for await (const _ of session.output) if (limit.aborted) return;
-    })().catch(() => undefined); // the exit code decides, not the output
-    const aborted = new Promise<undefined>((resolve) =>
-      limit.addEventListener('abort', () => resolve(undefined), { once: true }),
-    );
-    const code = await Promise.race([session.exit, aborted]);
-    ended = code !== undefined;
-    if (code === undefined) return no(`${what} did not end within ${ask.timeoutMs} ms`);
-    await Promise.race([drained, aborted]);
-    return code === 0 ? { ok: true } : no(`${what} ended with code ${code}`);
+    const session = await ask.runtime.exec.exec(ask.uid, { command, terminal: false }, limit.signal);
+    void drain(session.output);
+    const code = await Promise.race([session.exit, over]);
+    if (code === 0) return { ok: true };
+    if (code !== 'over') return no(`${what} ended with code ${code}`);
+    await session.kill();
+    return no(`${what} did not end within ${ask.timeoutMs} ms`);
   } catch (thrown) {
     return no(`${what}: ${asSkerryError(thrown).message}`);
+  } finally {
+    clearTimeout(timer);
+    ask.signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** The exit code decides, not the output; but a pipe that nobody reads would block the command. */
+async function drain(output: AsyncIterable<unknown>): Promise<void> {
+  try {
+    for await (const _ of output);
+  } catch {
+    // it ends with its session
   }
 }

@@ -33,6 +33,12 @@ export class World {
   /** Guests that ignore a stop and have to be forced. */
   readonly stubborn = new Set<Uid>();
   engineDown: string | undefined;
+  networkDown: string | undefined;
+  /** Guests whose start does not end by itself. */
+  readonly hanging = new Set<Uid>();
+  /** Starts that hang at present, and the most there ever were. */
+  hangingNow = 0;
+  hangingMost = 0;
   /** A guest that ends at once for this reason. */
   crashing = new Map<Uid, GuestExit['reason']>();
   #listeners = new Set<(event: GuestEvent) => void>();
@@ -85,6 +91,7 @@ export class World {
       plan: planGuest,
       apply: async (step, signal) => {
         if (signal.aborted) throw new SkerryError('cancelled', 'cancelled');
+        if (step.do === 'start' && this.hanging.has(step.uid)) await this.#hang(signal);
         return verbs.apply(step);
       },
       events: (signal) => this.#events(life, signal),
@@ -99,6 +106,7 @@ export class World {
   network(life: Life): NodeNetwork {
     const verbs = life.wrap({
       start: (keep: readonly AttachRequest[]) => {
+        if (this.networkDown !== undefined) throw new SkerryError('host_command_failed', this.networkDown);
         const kept = new Set(keep.map(({ uid }) => uid));
         for (const uid of this.attachments.keys()) if (!kept.has(uid)) this.#detach(uid);
       },
@@ -141,6 +149,13 @@ export class World {
         return { kind: 'container', digest, sizeBytes: 1, source: 'import', facts: {} };
       },
     };
+  }
+
+  async #hang(signal: AbortSignal): Promise<void> {
+    this.hangingMost = Math.max(this.hangingMost, ++this.hangingNow);
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    this.hangingNow--;
+    throw new SkerryError('cancelled', 'the start was cancelled');
   }
 
   #engine(): void {
