@@ -96,7 +96,11 @@ export const BuildRequest = Type.Object(
   {
     name: Type.String({ minLength: 1, maxLength: 512, description: 'Reference that the image is to have' }),
     source: Type.String({ minLength: 1, maxLength: 1_048_576 }),
-    filename: Type.String({ minLength: 1, maxLength: 255, description: 'Its ending tells the language: .js, .mjs, .ts' }),
+    filename: Type.String({
+      minLength: 1,
+      maxLength: 255,
+      description: 'Its ending tells the language: .js, .mjs, .ts',
+    }),
   },
   { additionalProperties: false },
 );

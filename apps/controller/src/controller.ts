@@ -1,0 +1,175 @@
+/**
+ * The controller: what users ask for becomes what nodes are to do. The graph of its parts is built here by hand.
+ * It starts nothing on the host and runs no guest: it talks to agents only.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import type { ControllerLink, NodeLink } from '@skerry/contract';
+import type { ImageStore } from '@skerry/images';
+import type { Instance, Project } from '@skerry/model';
+import type { Store } from '@skerry/store';
+import { createLedger } from './admission/ledger.ts';
+import { createCallers } from './auth/callers.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { type Core, change, storedClaim } from './core.ts';
+import { createEventLog } from './events/event-log.ts';
+import { eventRoutes } from './events/routes.ts';
+import { functionRoutes } from './functions/routes.ts';
+import { createApplication } from './http/application.ts';
+import type { Handlers } from './http/handlers.ts';
+import { createDoors, type Listening, type ListenOptions } from './http/listeners.ts';
+import { createUpgrade } from './http/upgrade.ts';
+import { createCatalog } from './images/catalog.ts';
+import { PULL, pullWorker } from './images/pull.ts';
+import { imageRoutes, uploadFolder } from './images/routes.ts';
+import { instanceRoutes } from './instances/routes.ts';
+import type { Logger } from './logger.ts';
+import { createLink } from './nodes/link.ts';
+import { createPresence } from './nodes/presence.ts';
+import { nodeRoutes } from './nodes/routes.ts';
+import { operationRoutes } from './operations/routes.ts';
+import { createOperations } from './operations/runner.ts';
+import { DEFAULT_PROJECT, putProject } from './projects/accept.ts';
+import { projectRoutes } from './projects/routes.ts';
+import { keyOf } from './state/keys.ts';
+import { createLocks } from './state/locks.ts';
+import { type Change, createView } from './state/view.ts';
+import { systemRoutes } from './system/routes.ts';
+import { volumeRoutes } from './volumes/routes.ts';
+import { createReconciler } from './workloads/reconciler.ts';
+import { workloadRoutes } from './workloads/routes.ts';
+
+export interface ControllerOptions {
+  readonly store: Store;
+  readonly images: ImageStore;
+  /** Name of the node that the controller itself runs on. */
+  readonly nodeName: string;
+  /** For uploads, certificates and the token. */
+  readonly dataDir: string;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  /** How long an agent may be away before its node is lost; default 30 s. */
+  readonly nodeGraceMs?: number;
+}
+
+export interface Controller {
+  /** For agents; usable after `start`. */
+  readonly link: ControllerLink;
+  /** How a node is asked for logs, exec and the like; undefined takes it back. */
+  attachNode(name: string, link: NodeLink | undefined): void;
+  /** Reads the store, goes on with operations, begins to reconcile. */
+  start(): Promise<void>;
+  /** Opens the doors; call it after `start`. Errors: port_taken, unavailable, data_folder_invalid. */
+  listen(options: ListenOptions): Promise<Listening>;
+  /** Closes the doors, lets go of all that runs; the store stays open. */
+  stop(): Promise<void>;
+}
+
+export function createController(options: ControllerOptions): Controller {
+  const { store, images, nodeName, dataDir, logger, clock = systemClock } = options;
+  const view = createView(store, logger);
+  const ledger = createLedger();
+  const events = createEventLog(store, clock, logger);
+  const nodes = new Map<string, NodeLink>();
+  const core: Core = {
+    store,
+    view,
+    ledger,
+    locks: createLocks(),
+    events,
+    images,
+    clock,
+    logger,
+    dataDir,
+    nodeName,
+    nodes,
+  };
+  view.onChange((one) => keepLedger(core, one));
+
+  const presence = createPresence(core, options.nodeGraceMs);
+  const link = createLink(core, presence);
+  const reconciler = createReconciler(core);
+  const catalog = createCatalog(core);
+  const operations = createOperations(core, { [PULL]: pullWorker(core, catalog) });
+
+  const handlers: Handlers = {
+    ...systemRoutes(core, operations),
+    ...projectRoutes(core),
+    ...workloadRoutes(core),
+    ...instanceRoutes(core),
+    ...imageRoutes(core, catalog, operations),
+    ...volumeRoutes(core),
+    ...functionRoutes(core, catalog),
+    ...nodeRoutes(core),
+    ...operationRoutes(core, operations),
+    ...eventRoutes(core),
+  };
+  const callers = createCallers(clock);
+  const app = createApplication(handlers, callers, logger);
+  const sockets = createUpgrade(handlers, callers, logger);
+  const doors = createDoors(
+    dataDir,
+    clock,
+    callers,
+    (request, response) => app.routing(request, response),
+    sockets.upgrade,
+  );
+
+  return {
+    link,
+    attachNode(name, nodeLink) {
+      if (nodeLink) nodes.set(name, nodeLink);
+      else nodes.delete(name);
+    },
+    async start() {
+      await mkdir(dataDir, { recursive: true, mode: 0o700 });
+      // Uploads that a crash left behind.
+      await rm(uploadFolder(dataDir), { recursive: true, force: true });
+      await view.start();
+      await events.start();
+      await ensureDefaultProject(core);
+      presence.start();
+      reconciler.start();
+      operations.start();
+      await app.ready();
+    },
+    listen: (listenOptions) => doors.open(listenOptions),
+    async stop() {
+      sockets.close();
+      await doors.close();
+      presence.stop();
+      await operations.stop();
+      await reconciler.stop();
+      await events.stop();
+      await app.close();
+      await view.stop();
+    },
+  };
+}
+
+async function ensureDefaultProject(core: Core): Promise<void> {
+  if (core.view.get('projects', DEFAULT_PROJECT)) return;
+  await change<{ resource: Project }>(core, [keyOf('projects', DEFAULT_PROJECT)], false, (draft, world) =>
+    putProject(draft, world, {
+      apiVersion: 'skerry/v1',
+      kind: 'Project',
+      metadata: { name: DEFAULT_PROJECT },
+      spec: {},
+    }),
+  );
+}
+
+/** What is taken follows what is stored. */
+function keepLedger(core: Core, { collection, key, before, after }: Change): void {
+  const again = (instance: Instance) => {
+    const instanceKey = keyOf('instances', instance.metadata.project!, instance.metadata.name);
+    core.ledger.set(instanceKey, storedClaim(core, instanceKey));
+  };
+  if (collection === 'instances' || collection === 'volumes') core.ledger.set(key, storedClaim(core, key));
+  else if (collection === 'workloads') {
+    const { name, project } = ((after ?? before) as Project).metadata;
+    for (const instance of core.view.instancesOf(project!, name)) again(instance);
+  } else if (collection === 'node-overheads') {
+    for (const instance of core.view.all('instances'))
+      if (keyOf('node-overheads', instance.spec.node ?? '') === key) again(instance);
+  }
+}

@@ -1,0 +1,123 @@
+/** What all features of the controller stand on, made once by createController and handed down. */
+import type { NodeLink } from '@skerry/contract';
+import type { ImageStore } from '@skerry/images';
+import { SkerryError } from '@skerry/model';
+import type { Store } from '@skerry/store';
+import type { Claim } from './admission/claim.ts';
+import { claimOfInstance, claimOfVolume } from './admission/claim.ts';
+import type { Ledger } from './admission/ledger.ts';
+import type { Candidate } from './admission/place.ts';
+import type { Clock } from './clock.ts';
+import type { EventLog } from './events/event-log.ts';
+import type { Logger } from './logger.ts';
+import { createDraft, type Draft } from './state/draft.ts';
+import { partsOf } from './state/keys.ts';
+import type { Locks } from './state/locks.ts';
+import type { View } from './state/view.ts';
+import type { World } from './workloads/converge.ts';
+
+export interface Core {
+  readonly store: Store;
+  readonly view: View;
+  readonly ledger: Ledger;
+  readonly locks: Locks;
+  readonly events: EventLog;
+  readonly images: ImageStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly dataDir: string;
+  readonly nodeName: string;
+  readonly nodes: ReadonlyMap<string, NodeLink>;
+}
+
+/** The claim that follows from what is stored. */
+export function storedClaim(core: Pick<Core, 'view'>, key: string): Claim | undefined {
+  const { view } = core;
+  const { collection, project, name } = partsOf(key);
+  if (collection === 'volumes') {
+    const volume = view.get('volumes', project!, name);
+    return volume && claimOfVolume(volume);
+  }
+  const instance = view.get('instances', project!, name);
+  if (!instance) return undefined;
+  const workload = view.get('workloads', project!, instance.spec.workload);
+  const overheads =
+    instance.spec.node === undefined ? {} : (view.get('node-overheads', instance.spec.node) ?? {});
+  return claimOfInstance(instance, workload?.spec, overheads);
+}
+
+export function candidates(view: View): Candidate[] {
+  return [...view.all('nodes')].map((node) => ({
+    node,
+    overheads: view.get('node-overheads', node.metadata.name) ?? {},
+  }));
+}
+
+export interface Planned<T> {
+  readonly draft: Draft;
+  readonly result: T;
+  /** Gives back the room that was taken: the draft is not to be committed. */
+  release(): void;
+}
+
+/** Runs a plan; if it throws, nothing is left of it. */
+export function planOnce<T>(
+  core: Core,
+  strict: boolean,
+  work: (draft: Draft, world: World) => T,
+): Planned<T> {
+  const draft = createDraft(core.view);
+  const reserved = new Set<string>();
+  const release = () => {
+    for (const key of reserved) core.ledger.set(key, storedClaim(core, key));
+  };
+  const world: World = {
+    candidates: candidates(core.view),
+    ledger: core.ledger,
+    now: new Date(core.clock.nowMs()).toISOString(),
+    strict,
+    reserve(key, claim) {
+      reserved.add(key);
+      core.ledger.set(key, claim);
+    },
+  };
+  try {
+    return { draft, result: work(draft, world), release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+export interface Committed<T> {
+  readonly result: T;
+  /** Of the commit; of the view where nothing was to be written. */
+  readonly revision: number;
+}
+
+/** Plans and commits, alone among the writers of `keys`; plans again when somebody else was first. */
+export function change<T>(
+  core: Core,
+  keys: readonly string[],
+  strict: boolean,
+  work: (draft: Draft, world: World) => T,
+): Promise<Committed<T>> {
+  return core.locks.run(keys, async () => {
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const { draft, result, release } = planOnce(core, strict, work);
+      let committed: Awaited<ReturnType<Draft['commit']>>;
+      try {
+        committed = await draft.commit(core.store);
+      } catch (error) {
+        release();
+        throw error;
+      }
+      if (committed.done) {
+        for (const event of draft.events) core.events.emit(event);
+        return { result, revision: committed.revision };
+      }
+      release();
+    }
+    throw new SkerryError('conflict', 'others changed the same resources again and again');
+  });
+}

@@ -1,0 +1,69 @@
+/** Names of images: `hello` is `hello:latest`; a digest names content. */
+import { type Image, type RuntimeKind, SkerryError } from '@skerry/model';
+import type { Draft } from '../state/draft.ts';
+import { keyOf } from '../state/keys.ts';
+
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
+
+/** With a tag, as it is stored. Errors: request_invalid. */
+export function normalReference(reference: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/.test(reference)) {
+    throw new SkerryError('request_invalid', `"${reference}" is no name of an image: write it like hello:1`, {
+      details: { field: 'reference' },
+    });
+  }
+  const last = reference.slice(reference.lastIndexOf('/') + 1);
+  return last.includes(':') || last.includes('@') || DIGEST.test(reference)
+    ? reference
+    : `${reference}:latest`;
+}
+
+const FITTING: Readonly<Record<RuntimeKind, readonly string[]>> = {
+  container: ['container'],
+  unikernel: ['unikernel', 'function'],
+  vm: [],
+  system: [],
+  sim: ['container', 'unikernel', 'function'],
+};
+
+/** What guests of the sim runtime start from, where the name stands for nothing. */
+export const NO_IMAGE = 'sim:none';
+
+/** The digest that a name stands for now. Errors: image_not_found, image_wrong_kind, both with details {field}. */
+export function resolveImage(
+  draft: Draft,
+  project: string,
+  name: string,
+  runtime: RuntimeKind,
+  digests: () => Iterable<Image>,
+): string {
+  const field = 'spec.image';
+  const reference = normalReference(name);
+  let image = draft.get('images', project, reference);
+  if (!image) {
+    const wanted = name.includes('@') ? name.slice(name.indexOf('@') + 1) : name;
+    if (DIGEST.test(wanted)) for (const one of digests()) if (one.status.digest === wanted) image = one;
+  }
+  if (!image) {
+    if (runtime === 'sim') return NO_IMAGE;
+    const registry = /^[^/]+[.:][^/]*\//.test(reference);
+    const hint = registry ? `; fetch it first: skerry image pull ${reference}` : '';
+    throw new SkerryError(
+      'image_not_found',
+      `${field}: there is no image "${reference}" in the project ${project}${hint}`,
+      {
+        details: { field, reference, project },
+      },
+    );
+  }
+  const fitting = FITTING[runtime];
+  if (fitting.length > 0 && !fitting.includes(image.status.kind)) {
+    throw new SkerryError(
+      'image_wrong_kind',
+      `${field}: "${reference}" is a ${image.status.kind} image, and the runtime ${runtime} needs ${fitting.join(' or ')}`,
+      { details: { field, reference, kind: image.status.kind } },
+    );
+  }
+  draft.need(keyOf('images', project, image.spec.reference));
+  return image.status.digest;
+}

@@ -1,0 +1,167 @@
+/**
+ * Several manifests at once, all or nothing: everything is planned into one draft, and committed in one transaction of
+ * the store. A dry run plans in the same way and throws the draft away, so `plan` tells what `apply` would do.
+ */
+import type { Applied, ApplyResult } from '@skerry/contract';
+import type { AnyManifest, ManifestKind, ParsedManifest } from '@skerry/contract/schema';
+import { manifestInvalid } from '@skerry/contract/schema';
+import { SkerryError } from '@skerry/model';
+import { type Core, change, planOnce } from '../core.ts';
+import { putNode } from '../nodes/accept.ts';
+import { deleteProject, putProject } from '../projects/accept.ts';
+import type { Draft } from '../state/draft.ts';
+import { type Collection, keyOf } from '../state/keys.ts';
+import { deleteVolume, putVolume } from '../volumes/accept.ts';
+import { type Accepted, deleteWorkload, putWorkload } from '../workloads/accept.ts';
+import type { World } from '../workloads/converge.ts';
+
+const COLLECTION: Readonly<Record<ManifestKind, Collection>> = {
+  Project: 'projects',
+  Node: 'nodes',
+  Volume: 'volumes',
+  Workload: 'workloads',
+};
+/** What others need comes first; deleting goes the other way round. */
+const ORDER: readonly ManifestKind[] = ['Project', 'Node', 'Volume', 'Workload'];
+
+interface Resource {
+  readonly metadata: { readonly generation: number };
+}
+
+export const manifestKey = ({ kind, metadata }: AnyManifest, project: string | undefined): string =>
+  project === undefined
+    ? keyOf(COLLECTION[kind], metadata.name)
+    : keyOf(COLLECTION[kind], project, metadata.name);
+
+/** The keys whose writers have to wait for each other: the resource itself and the volumes that it mounts. */
+export function lockKeys(manifest: AnyManifest, project: string | undefined): string[] {
+  const mounted = manifest.kind === 'Workload' ? (manifest.spec.volumes ?? []) : [];
+  return [manifestKey(manifest, project), ...mounted.map(({ name }) => keyOf('volumes', project!, name))];
+}
+
+function putOne(
+  core: Core,
+  draft: Draft,
+  world: World,
+  { manifest, project }: ParsedManifest,
+): Accepted<Resource> {
+  switch (manifest.kind) {
+    case 'Project':
+      return putProject(draft, world, manifest);
+    case 'Node':
+      return putNode(draft, world, manifest);
+    case 'Volume':
+      return putVolume(draft, world, project!, manifest);
+    case 'Workload':
+      return putWorkload(draft, world, core.view, project!, manifest);
+  }
+}
+
+function deleteOne(
+  core: Core,
+  draft: Draft,
+  world: World,
+  { manifest, project }: ParsedManifest,
+): Accepted<Resource> | undefined {
+  const { name } = manifest.metadata;
+  try {
+    switch (manifest.kind) {
+      case 'Project':
+        return deleteProject(draft, world, core.view, name);
+      case 'Volume':
+        return deleteVolume(draft, world, core.view, project!, name);
+      case 'Workload':
+        return deleteWorkload(draft, world, core.view, project!, name);
+      case 'Node':
+        throw new SkerryError(
+          'forbidden',
+          `the node ${name} can not be deleted by a manifest: it goes with its agent`,
+        );
+    }
+  } catch (error) {
+    if (error instanceof SkerryError && error.code === 'not_found') return undefined;
+    throw error;
+  }
+}
+
+/** An error of one document, with the line where the document begins. */
+function located(error: unknown, { line, manifest }: ParsedManifest): unknown {
+  if (!(error instanceof SkerryError)) return error;
+  const { errors, field } = error.details as {
+    errors?: { field: string; message: string }[];
+    field?: string;
+  };
+  if (error.code === 'manifest_invalid' && errors)
+    return manifestInvalid(errors.map((one) => ({ line, ...one })));
+  const where = `${manifest.kind.toLowerCase()} ${manifest.metadata.name} (line ${line})`;
+  return new SkerryError(error.code, `${where}: ${error.message}`, {
+    cause: error,
+    details: { ...error.details, line, ...(field !== undefined && { field }) },
+  });
+}
+
+type One = (draft: Draft, world: World, document: ParsedManifest) => Accepted<Resource> | undefined;
+
+function planAll(
+  documents: readonly ParsedManifest[],
+  order: readonly ManifestKind[],
+  one: One,
+  draft: Draft,
+  world: World,
+): Applied[] {
+  const results = new Map<ParsedManifest, Applied>();
+  for (const kind of order) {
+    for (const document of documents) {
+      const { manifest, project, line } = document;
+      if (manifest.kind !== kind) continue;
+      const about = { kind, name: manifest.metadata.name, line, ...(project !== undefined && { project }) };
+      try {
+        const accepted = one(draft, world, document);
+        results.set(
+          document,
+          accepted
+            ? {
+                ...about,
+                outcome: accepted.outcome,
+                generation: accepted.resource.metadata.generation,
+                steps: accepted.steps,
+              }
+            : { ...about, outcome: 'absent', steps: [] },
+        );
+      } catch (error) {
+        throw located(error, document);
+      }
+    }
+  }
+  return documents.map((document) => results.get(document)!);
+}
+
+async function runAll(
+  core: Core,
+  documents: readonly ParsedManifest[],
+  dryRun: boolean,
+  order: readonly ManifestKind[],
+  one: One,
+): Promise<ApplyResult> {
+  const work = (draft: Draft, world: World) => planAll(documents, order, one, draft, world);
+  if (dryRun) {
+    const planned = planOnce(core, true, work);
+    planned.release();
+    return { dryRun, revision: core.view.revision, documents: planned.result };
+  }
+  const keys = documents.flatMap(({ manifest, project }) => lockKeys(manifest, project));
+  const { result, revision } = await change(core, keys, true, work);
+  return { dryRun, revision, documents: result };
+}
+
+export const applyManifests = (
+  core: Core,
+  documents: readonly ParsedManifest[],
+  dryRun: boolean,
+): Promise<ApplyResult> =>
+  runAll(core, documents, dryRun, ORDER, (draft, world, document) => putOne(core, draft, world, document));
+
+export const deleteManifests = (core: Core, documents: readonly ParsedManifest[]): Promise<ApplyResult> =>
+  runAll(core, documents, false, [...ORDER].reverse(), (draft, world, document) =>
+    deleteOne(core, draft, world, document),
+  );

@@ -1,0 +1,309 @@
+/**
+ * From a workload to its instances: the one place that decides what is made, changed and removed. It plans into a draft
+ * and takes room in the ledger; apply commits the draft, `plan` prints its steps and throws it away, the reconciler runs
+ * it again whenever something changed. It does no I/O.
+ *
+ *   wanted: ordinals 0 .. replicas-1, each `<workload>-<ordinal>`; higher ones go first; a deleted one's name and
+ *   address are free again only when its agent has reported it absent.
+ */
+import type { Step } from '@skerry/contract';
+import {
+  formatBytes,
+  type Instance,
+  type Project,
+  parseBytes,
+  SkerryError,
+  type Workload,
+} from '@skerry/model';
+import { shortage } from '../admission/capacity.ts';
+import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
+import type { Ledger, Taken } from '../admission/ledger.ts';
+import { type Candidate, place } from '../admission/place.ts';
+import type { Draft } from '../state/draft.ts';
+import { keyOf } from '../state/keys.ts';
+import { newMetadata, same, touched } from '../state/resource.ts';
+import { differences, isCurrent, isSettled, nextToChange, type Wanted, wantedOf } from './rollout.ts';
+
+export interface World {
+  readonly candidates: readonly Candidate[];
+  readonly ledger: Ledger;
+  /** Takes room in the ledger; given back if the draft is not committed. */
+  readonly reserve: (key: string, claim: Claim | undefined) => void;
+  readonly now: string;
+  /** Refuse what does not fit (a request), rather than let it wait (the reconciler). */
+  readonly strict: boolean;
+}
+
+export interface Converged {
+  readonly steps: Step[];
+  readonly workload: Workload | undefined;
+}
+
+const nameOfKey = (key: string) => `instance ${decodeURIComponent(key.split('/').at(-1) ?? key)}`;
+
+/** Plans everything that follows from `workload`, which is put into the draft where it differs from what is stored. */
+export function converge(
+  draft: Draft,
+  stored: Workload | undefined,
+  workload: Workload,
+  existing: readonly Instance[],
+  world: World,
+): Converged {
+  const { name, project } = workload.metadata as { name: string; project: string };
+  const key = keyOf('workloads', project, name);
+  const steps: Step[] = [];
+  const deleting = workload.metadata.deletedAt !== undefined;
+  const replicas = deleting ? 0 : (workload.spec.replicas ?? 1);
+  const wanted = wantedOf(workload.spec, workload.control, workload.status.imageDigest ?? '');
+  const templateGeneration = workload.metadata.generation;
+  const before = { ...world.ledger.project(project) };
+  let reason: string | undefined;
+
+  const instances = new Map(existing.map((instance) => [instance.spec.ordinal, instance]));
+  const change = (instance: Instance, step: Step | undefined) => {
+    instances.set(instance.spec.ordinal, instance);
+    draft.put(keyOf('instances', project, instance.metadata.name), instance);
+    if (step) steps.push(step);
+  };
+  const forget = (instance: Instance) => {
+    instances.delete(instance.spec.ordinal);
+    const instanceKey = keyOf('instances', project, instance.metadata.name);
+    draft.delete(instanceKey);
+    world.reserve(instanceKey, undefined);
+  };
+
+  for (const instance of [...existing].sort((a, b) => b.spec.ordinal - a.spec.ordinal)) {
+    if (instance.spec.ordinal < replicas || instance.metadata.deletedAt) continue;
+    steps.push(step('delete', instance.metadata.name, `delete instance ${instance.metadata.name}`));
+    if (instance.spec.node === undefined) forget(instance);
+    else {
+      const metadata = { ...touched(instance.metadata, world.now, { spec: true }), deletedAt: world.now };
+      change({ ...instance, metadata }, undefined);
+    }
+  }
+
+  for (let ordinal = 0; ordinal < replicas; ordinal++) {
+    const old = instances.get(ordinal);
+    if (old?.metadata.deletedAt) {
+      reason = `${old.metadata.name} of before is still being removed`;
+      continue;
+    }
+    if (old?.spec.node !== undefined) continue;
+    const instance = old ?? newInstance(workload, ordinal, wanted, world.now);
+    const waits = settle(instance);
+    if (waits !== undefined) reason = waits;
+  }
+
+  /** Gives an instance its node and address, or leaves it waiting; returns why it waits. */
+  function settle(instance: Instance): string | undefined {
+    const { metadata } = instance;
+    const instanceKey = keyOf('instances', project, metadata.name);
+    const request = { key: instanceKey, project, workload: name, name: metadata.name, spec: workload.spec };
+    const answer = place(request, world.candidates, world.ledger, nameOfKey);
+    if ('placed' in answer) {
+      const { node, network, claim } = answer.placed;
+      world.reserve(instanceKey, claim);
+      const spec = {
+        ...instance.spec,
+        ...specOf(wanted),
+        templateGeneration,
+        node,
+        network,
+        run: workload.control.run,
+      };
+      const fresh = draft.get('instances', project, metadata.name) === undefined;
+      const status = { ...instance.status, phase: 'scheduled' as const };
+      delete status.reason;
+      change(
+        {
+          ...instance,
+          metadata: fresh ? metadata : touched(metadata, world.now, { spec: true }),
+          spec,
+          status,
+        },
+        step('create', metadata.name, `create instance ${metadata.name} on ${node} at ${network.address}`),
+      );
+      return undefined;
+    }
+    if ('refused' in answer && world.strict) throw answer.refused;
+    const why = 'waits' in answer ? answer.waits : answer.refused.message;
+    const claim = claimOf({ project, workload: name }, workload.spec, workload.spec, {});
+    world.reserve(instanceKey, claim);
+    const isNew = draft.get('instances', project, metadata.name) === undefined;
+    if (isNew || instance.status.reason !== why) {
+      const text = `create instance ${metadata.name}; it waits: ${why}`;
+      change(
+        { ...instance, status: { ...instance.status, reason: why } },
+        isNew ? step('create', metadata.name, text) : undefined,
+      );
+    }
+    return `${metadata.name} waits: ${why}`;
+  }
+
+  const active = () => [...instances.values()].filter((instance) => !instance.metadata.deletedAt);
+  if (!deleting) {
+    const due = new Set(
+      nextToChange(
+        active().filter((one) => one.spec.node !== undefined),
+        wanted,
+      ).map((one) => one.metadata.name),
+    );
+    for (const instance of active()) {
+      const takesNew =
+        instance.spec.node === undefined ? !isCurrent(instance, wanted) : due.has(instance.metadata.name);
+      const { run } = workload.control;
+      if (!takesNew && instance.spec.run === run) continue;
+      const spec = { ...instance.spec, ...(takesNew && { ...specOf(wanted), templateGeneration }), run };
+      change(
+        { ...instance, metadata: touched(instance.metadata, world.now, { spec: true }), spec },
+        changeStep(instance, takesNew ? wanted : undefined, run),
+      );
+    }
+    for (const instance of active()) hold(instance);
+    const old = active().filter((one) => !isCurrent(one, wanted)).length;
+    if (old > 0 && !reason) reason = `${old} of ${replicas} instances are still to be replaced`;
+    if (old > 0 && world.strict) {
+      for (const one of active())
+        if (!isCurrent(one, wanted)) steps.push(changeStep(one, wanted, one.spec.run, 'then '));
+    }
+  }
+
+  /** Checks and takes the room of an instance that has its node: its new spec may want more. */
+  function hold(instance: Instance): void {
+    const instanceKey = keyOf('instances', project, instance.metadata.name);
+    const candidate = world.candidates.find(({ node }) => node.metadata.name === instance.spec.node);
+    if (!candidate) return;
+    const claim = claimOfInstance(instance, workload.spec, candidate.overheads);
+    const held = world.ledger.get(instanceKey);
+    if (held && same(held, claim)) return;
+    if (world.strict) {
+      const node = candidate.node.metadata.name;
+      for (const port of claim.ports) {
+        const owner = world.ledger.node(node).ports.get(port);
+        if (owner !== undefined && owner !== instanceKey) {
+          throw new SkerryError('port_taken', `${port} of ${node} is published by ${nameOfKey(owner)}`, {
+            details: { field: 'spec.ports', port, node, by: nameOfKey(owner) },
+          });
+        }
+      }
+      const grows =
+        !held ||
+        claim.memoryBytes > held.memoryBytes ||
+        claim.cpus > held.cpus ||
+        claim.diskBytes > held.diskBytes;
+      const short = grows && shortage(candidate.node, world.ledger.node(node), claim, held);
+      if (short) {
+        const { text, ...numbers } = short;
+        throw new SkerryError('quota_exceeded', `${instance.metadata.name} ${text}`, {
+          details: { ...numbers, node },
+        });
+      }
+    }
+    world.reserve(instanceKey, claim);
+  }
+
+  if (world.strict && !deleting) checkQuota(draft.get('projects', project), before, world.ledger);
+
+  if (deleting && instances.size === 0) {
+    draft.delete(key);
+    return { steps, workload: undefined };
+  }
+  const current = active();
+  const ready = current.filter((one) => isSettled(one) && one.status.phase === 'running').length;
+  if (!reason && !deleting) {
+    const unwell = current.find(
+      (one) => one.spec.node !== undefined && one.status.phase !== 'running' && one.status.reason,
+    );
+    if (unwell) reason = `${unwell.metadata.name}: ${unwell.status.reason}`;
+  }
+  const status: Workload['status'] = {
+    observedGeneration: workload.metadata.generation,
+    replicas: current.length,
+    ready,
+    ...(deleting ? { reason: `is being deleted, ${instances.size} to go` } : reason && { reason }),
+    ...(workload.status.imageDigest !== undefined && { imageDigest: workload.status.imageDigest }),
+  };
+  const result = same(workload.status, status) ? workload : { ...workload, status };
+  if (stored !== result) {
+    draft.put(
+      key,
+      result === workload || workload !== stored
+        ? result
+        : { ...result, metadata: { ...result.metadata, updatedAt: world.now } },
+    );
+  }
+  return { steps, workload: result };
+}
+
+const step = (action: Step['action'], name: string, text: string): Step => ({
+  action,
+  kind: 'Instance',
+  name,
+  text,
+});
+const specOf = ({ template, imageDigest, restarts, rebuilds }: Wanted) => ({
+  template,
+  imageDigest,
+  restarts,
+  rebuilds,
+});
+
+function changeStep(
+  instance: Instance,
+  wanted: Wanted | undefined,
+  run: 'running' | 'stopped',
+  prefix = '',
+): Step {
+  const { name } = instance.metadata;
+  if (wanted && run === 'running') {
+    const fields = differences(instance.spec.template, wanted.template);
+    if (instance.spec.imageDigest !== wanted.imageDigest && !fields.includes('image')) fields.push('image');
+    if (fields.length > 0)
+      return step('replace', name, `${prefix}replace instance ${name}: ${fields.join(', ')} changed`);
+    return step('restart', name, `${prefix}restart instance ${name}`);
+  }
+  if (instance.spec.run === run) return step('update', name, `${prefix}update instance ${name}`);
+  return run === 'stopped'
+    ? step('stop', name, `stop instance ${name}`)
+    : step('start', name, `start instance ${name}`);
+}
+
+function newInstance(workload: Workload, ordinal: number, wanted: Wanted, now: string): Instance {
+  const { name, project, labels, uid } = workload.metadata;
+  return {
+    apiVersion: 'skerry/v1',
+    kind: 'Instance',
+    metadata: newMetadata({ name: `${name}-${ordinal}`, project: project!, labels }, now),
+    spec: {
+      workload: name,
+      workloadUid: uid,
+      ordinal,
+      ...specOf(wanted),
+      templateGeneration: workload.metadata.generation,
+      run: workload.control.run,
+    },
+    status: { phase: 'pending', observedGeneration: 0, health: 'unknown', restartCount: 0, exits: [] },
+  };
+}
+
+/** Only what grows is refused: a project that is over its quota already can still be made smaller. */
+function checkQuota(project: Project | undefined, before: Taken, ledger: Ledger): void {
+  const quota = project?.spec.quota;
+  if (!project || !quota) return;
+  const { name } = project.metadata;
+  const taken = ledger.project(name);
+  const memory = quota.memory === undefined ? undefined : parseBytes(quota.memory);
+  const rows = [
+    ['instances', before.instances, taken.instances, quota.instances, String],
+    ['cpus', before.cpus, taken.cpus, quota.cpus, String],
+    ['of memory', before.memoryBytes, taken.memoryBytes, memory, formatBytes],
+  ] as const;
+  for (const [what, had, would, allowed, show] of rows) {
+    if (allowed === undefined || would <= allowed || would <= had) continue;
+    throw new SkerryError(
+      'quota_exceeded',
+      `the project ${name} would have ${show(would)} ${what}, and its quota is ${show(allowed)}`,
+      { details: { project: name, what, would, allowed } },
+    );
+  }
+}

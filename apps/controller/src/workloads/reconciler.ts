@@ -1,0 +1,138 @@
+/**
+ * Runs `converge` again for each workload that something happened to, and lets go of volumes and projects that wait for
+ * their end. Several changes of one thing become one run; several runs share a commit of the store.
+ */
+import { type Core, change } from '../core.ts';
+import { contentsOf } from '../projects/accept.ts';
+import { keyOf } from '../state/keys.ts';
+import type { Change } from '../state/view.ts';
+import { settleVolume, usersOf } from '../volumes/accept.ts';
+import { converge } from './converge.ts';
+
+const AT_ONCE = 32;
+const RETRY_MS = 1000;
+
+export interface Reconciler {
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createReconciler(core: Core): Reconciler {
+  const { view, clock, logger } = core;
+  const dirty = new Set<string>();
+  let active = 0;
+  let running = false;
+  let idle = (): void => undefined;
+  const failed = new Set<string>();
+  let retry: (() => void) | undefined;
+
+  const mark = (one: Change) => {
+    switch (one.collection) {
+      case 'workloads':
+      case 'volumes':
+      case 'projects':
+        if (one.after) dirty.add(one.key);
+        break;
+      case 'instances': {
+        const instance = (one as Change<'instances'>).after ?? (one as Change<'instances'>).before!;
+        dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
+        break;
+      }
+      case 'nodes':
+      case 'node-overheads':
+        markWaiting();
+        break;
+    }
+    if (one.after === undefined && one.collection !== 'operations' && running) markEnding(one);
+  };
+  /** A node came or changed: those without one try again. */
+  const markWaiting = () => {
+    for (const instance of view.all('instances')) {
+      if (instance.spec.node === undefined)
+        dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
+    }
+    for (const volume of view.all('volumes')) {
+      if (volume.status.node === undefined)
+        dirty.add(keyOf('volumes', volume.metadata.project!, volume.metadata.name));
+    }
+  };
+  /** Something went: whoever waits for the room or for the end of what it holds. */
+  const markEnding = ({ collection, before }: Change) => {
+    if (collection === 'instances') markWaiting();
+    const project = (before as { metadata?: { project?: string } }).metadata?.project;
+    if (project === undefined) return;
+    if (view.get('projects', project)?.metadata.deletedAt) dirty.add(keyOf('projects', project));
+    if (collection !== 'workloads') return;
+    for (const volume of view.all('volumes', project)) {
+      if (volume.metadata.deletedAt) dirty.add(keyOf('volumes', project, volume.metadata.name));
+    }
+  };
+
+  const one = (key: string) =>
+    change(core, [key], false, (draft, world) => {
+      const object = view.byKey(key) as
+        | { kind: string; metadata: { name: string; project: string; deletedAt?: string } }
+        | undefined;
+      if (!object) return;
+      const { name, project, deletedAt } = object.metadata;
+      if (object.kind === 'Workload') {
+        const workload = draft.get('workloads', project, name)!;
+        converge(draft, workload, workload, view.instancesOf(project, name), world);
+      } else if (object.kind === 'Volume') {
+        const volume = draft.get('volumes', project, name)!;
+        const settled = settleVolume(volume, world);
+        if (
+          deletedAt &&
+          settled.status.node === undefined &&
+          usersOf(draft, view, project, name).length === 0
+        )
+          draft.delete(key);
+        else if (settled.status.node !== volume.status.node) draft.put(key, settled);
+      } else if (deletedAt && contentsOf(draft, view, name, true).length === 0) draft.delete(key);
+    });
+
+  const pump = () => {
+    while (running && active < AT_ONCE) {
+      const next = dirty.values().next();
+      if (next.done) break;
+      const key = next.value;
+      dirty.delete(key);
+      active++;
+      one(key)
+        .catch((error) => {
+          if (!running) return;
+          logger.warn({ err: error, key }, 'reconciling failed and is tried again');
+          failed.add(key);
+          retry ??= clock.after(RETRY_MS, () => {
+            retry = undefined;
+            for (const again of failed) dirty.add(again);
+            failed.clear();
+            pump();
+          });
+        })
+        .finally(() => {
+          active--;
+          if (active === 0) idle();
+          pump();
+        });
+    }
+  };
+
+  view.onChange(mark);
+  view.onBatch(pump);
+  return {
+    start() {
+      running = true;
+      pump();
+    },
+    async stop() {
+      running = false;
+      retry?.();
+      if (active > 0) {
+        await new Promise<void>((resolve) => {
+          idle = resolve;
+        });
+      }
+    },
+  };
+}
