@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -150,6 +152,40 @@ describe.skipIf(!isRoot)('a node network', () => {
     );
     expect(stdout).toContain(guest.address);
     expect((await bed.network.probe(limit())).filter((finding) => !finding.ok)).toEqual([]);
+  });
+
+  test('makes its rules anew with the next change when somebody took them away', async () => {
+    const bed = await open();
+    const [first, second] = [bed.request(0), bed.request(1)];
+    await bed.network.attach(first, limit());
+    const flush = () =>
+      nftApply(
+        ['inet', 'bridge'].map((family) => `delete table ${family} ${bed.identity.nftTable}\n`).join(''),
+        limit(),
+      );
+    await flush();
+    await bed.network.attach(second, limit());
+    expect(await pings(bed.netnsOf(first), second.address)).toBe(true);
+    await flush();
+    await bed.network.detach(second.uid, limit());
+    expect(await tracesOf(bed.identity)).toMatchObject({ tables: ['inet', 'bridge'], claims: [] });
+    expect(await pings(bed.netnsOf(first), bed.subnet.gateway)).toBe(true);
+  });
+
+  test('carries guests without names where the name server can not start, and says why', async () => {
+    const bed = await open();
+    await bed.network.stop();
+    const holder = createSocket('udp4').bind(53, bed.subnet.gateway);
+    await once(holder, 'listening');
+    try {
+      const next = bed.again();
+      await next.start([], limit());
+      await next.attach(bed.request(0), limit());
+      const finding = (await next.probe(limit())).find(({ name }) => name === 'network.dnsmasq');
+      expect(finding).toMatchObject({ ok: false, text: expect.stringContaining('in use') });
+    } finally {
+      holder.close();
+    }
   });
 
   test('starts its name server again when that one dies, with the names of all guests', async () => {

@@ -17,7 +17,7 @@ import type { Subnet } from './addressing.ts';
 import { bridgedRules } from './forwarding.ts';
 import type { HostLines } from './linux-host.ts';
 import { attachLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
-import { deviceOf, elementScript } from './linux-rules.ts';
+import { deviceOf, elementScript, tableScript } from './linux-rules.ts';
 import type { NameServer } from './name-server.ts';
 import type { Attachment, AttachRequest } from './port.ts';
 import { claimPorts, releasePorts } from './port-claims.ts';
@@ -80,6 +80,16 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
     return elementScript(identity, 'delete', before) + added;
   };
 
+  /** Where the tables were taken away under us (`nft flush ruleset`), a change makes them anew from what is known. */
+  const change = async (script: string, leaving?: string) => {
+    try {
+      await lines.nft(script);
+    } catch {
+      const staying = [...guests.values()].filter((guest) => guest.uid !== leaving);
+      await lines.nft(tableScript(identity, subnet, staying)); // its failure tells more than that of the element
+    }
+  };
+
   const devicesOf = (uid: string) =>
     listLinks(identity.interfacePrefix)
       .filter((link) => link.alias === uid)
@@ -112,7 +122,7 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
     const netns = netnsName(identity, uid);
     names.remove(uid);
     const gone = await Promise.allSettled([
-      request && lines.nft(elementScript(identity, 'delete', request)), // each waits 20 ms for the kernel: together
+      request && change(elementScript(identity, 'delete', request), uid), // each waits 20 ms for the kernel: together
       lines.remove({ netns: netnsExists(netns) ? [netns] : [], devices: devicesOf(uid) }),
     ]);
     for (const outcome of gone) if (outcome.status === 'rejected') throw outcome.reason;
@@ -145,10 +155,7 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
             await lines.remove({ netns: [], devices: devicesOf(request.uid) });
           }
           names.add(request);
-          const outcomes = await Promise.allSettled([
-            lines.nft(replaceScript(before, request)),
-            wire(request),
-          ]);
+          const outcomes = await Promise.allSettled([change(replaceScript(before, request)), wire(request)]);
           for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
           if (before) {
             const still = new Set(request.ports.map((port) => `${port.protocol} ${port.publish}`));
@@ -158,9 +165,9 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
           return answer(request);
         } catch (error) {
           if (before) {
-            await lines.nft(replaceScript(request, before)).catch(() => undefined);
-            releasePorts(identity, request.uid, claimed);
             guests.set(request.uid, before);
+            await change(replaceScript(request, before)).catch(() => undefined);
+            releasePorts(identity, request.uid, claimed);
           } else {
             await unwire(request.uid, request).catch(() => undefined); // the first failure is the one to tell
             releasePorts(identity, request.uid, claimed);

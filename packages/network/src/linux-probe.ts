@@ -104,17 +104,15 @@ async function shapingFindings(identity: Identity, signal: AbortSignal): Promise
   const netns = `${identity.netnsPrefix}probe-${process.pid}`;
   await ipBatch([`netns add ${netns}`], signal);
   try {
-    const [ifb, htb, netem] = await Promise.all([
-      ipBatch(['link add name ifb7 type ifb'], signal, netns),
-      tcBatch(['qdisc add dev lo root handle 1: htb'], signal, netns).then(async (failures) => {
-        await tcBatch(['qdisc del dev lo root'], signal, netns);
-        return failures;
-      }),
-      ipBatch(['link add name v0 type veth peer name v1'], signal, netns).then(() =>
-        tcBatch(['qdisc add dev v0 root netem delay 1ms'], signal, netns),
-      ),
-    ]);
-    const failed = [...ifb, ...htb].map((failure) => failure.text).join('; ');
+    const links = ['link add name i0 type ifb', 'link add name v0 type veth peer name v1'];
+    const shaping = [
+      'qdisc add dev v0 root handle 1: htb default 1',
+      'qdisc add dev v0 handle ffff: ingress',
+      'filter add dev v0 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev i0',
+    ];
+    const refused = [...(await ipBatch(links, signal, netns)), ...(await tcBatch(shaping, signal, netns))];
+    const netem = await tcBatch(['qdisc add dev v1 root netem delay 1ms'], signal, netns);
+    const failed = refused.map((failure) => failure.text).join('; ');
     return [
       failed === ''
         ? ok('network.shaping', 'bandwidth is limited by HTB and IFB')
@@ -122,7 +120,7 @@ async function shapingFindings(identity: Identity, signal: AbortSignal): Promise
             'network.shaping',
             'degraded',
             `bandwidth limits do not work: ${failed}`,
-            'Load the kernel modules sch_htb and ifb.',
+            'Load the kernel modules ifb, sch_htb, sch_ingress, cls_u32 and act_mirred.',
           ),
       netem.length === 0
         ? ok('network.netem', 'the kernel can delay packets')
@@ -142,7 +140,9 @@ async function shapingFindings(identity: Identity, signal: AbortSignal): Promise
 function nameServerFinding(names: NameServer): ProbeFinding {
   if (names.running()) return ok('network.dnsmasq', 'the name server runs');
   const remedy = 'Install the package dnsmasq-base; its last words are in dnsmasq/log of the run folder.';
-  return lacks('network.dnsmasq', 'missing', 'the name server dnsmasq does not run', remedy);
+  const why = names.trouble();
+  const text = `the name server dnsmasq does not run${why === undefined ? '' : `: ${why}`}`;
+  return lacks('network.dnsmasq', 'missing', text, remedy);
 }
 
 export async function probeNetwork(

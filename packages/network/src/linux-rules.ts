@@ -86,6 +86,7 @@ table inet ${nftTable} {
     ct state established,related accept
     ct status dnat accept
     iifname "${bridge}" oifname "${bridge}" accept
+    ip daddr 169.254.0.0/16 drop comment "link-local is never forwarded (RFC 3927, 7); a cloud's metadata service is there"
     iifname "${bridge}" accept
     drop
   }

@@ -14,7 +14,7 @@ import {
   netnsExists,
   writeSysctl,
 } from '@skerry/host';
-import { asSkerryError, SkerryError } from '@skerry/model';
+import { SkerryError } from '@skerry/model';
 import { parseSubnet } from './addressing.ts';
 import { bridgedRules, enableForwarding, restoreForwarding } from './forwarding.ts';
 import { createGuests } from './linux-guests.ts';
@@ -42,6 +42,7 @@ export interface LinuxNetworkOptions {
 }
 
 const MAX_MTU = 1500;
+const NAMES_RETRY_MS = 30_000;
 
 /** MTU of the interface of the default route, so that what guests send fits where it goes; at most 1500. */
 async function uplinkMtu(signal: AbortSignal): Promise<number> {
@@ -67,6 +68,8 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
   const guests = createGuests({ identity, subnet, lines, names, mtu: () => mtu });
   let watch: NodeJS.Timeout | undefined;
   let mending: Promise<void> | undefined;
+  let retryNamesAtMs = 0;
+  let started = false;
 
   const sweep = async (keep: readonly AttachRequest[]) => {
     const devices = new Map<string, string>(); // name -> uid
@@ -98,15 +101,22 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     });
   };
 
+  /** Guests run without names, too: a name server that does not start is told of and tried again, it stops nothing. */
+  const startNames = async (renew: boolean) => {
+    try {
+      await names.ensure(guests.all(), renew);
+      retryNamesAtMs = 0;
+    } catch (error) {
+      retryNamesAtMs = performance.now() + NAMES_RETRY_MS;
+      logger.warn({ err: error }, 'the name server does not start');
+    }
+  };
   const mendNames = () => {
-    if (mending || names.running()) return;
+    if (mending || performance.now() < retryNamesAtMs || names.running()) return;
     logger.warn({}, 'the name server has ended; starting it again');
-    mending = names
-      .ensure(guests.all(), false)
-      .catch((error: unknown) => logger.warn({ err: asSkerryError(error) }, 'the name server does not start'))
-      .finally(() => {
-        mending = undefined;
-      });
+    mending = startNames(false).finally(() => {
+      mending = undefined;
+    });
   };
   const stopWatching = async () => {
     clearInterval(watch);
@@ -138,11 +148,13 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       await lines.ip(loose);
       guests.adopt(owned);
       signal.throwIfAborted();
-      await names.ensure(owned, bridge === undefined);
+      started = true;
+      await startNames(bridge === undefined);
       watch = setInterval(mendNames, options.watchMs ?? 2000).unref();
     },
     async attach(request, signal) {
       signal.throwIfAborted();
+      if (!started) throw new SkerryError('unavailable', 'the node network is not started');
       return guests.attach(request);
     },
     async detach(uid, signal) {
@@ -160,6 +172,7 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       await stopWatching();
       await names.destroy();
       guests.adopt([]);
+      started = false;
       await lines.nft(removeTablesScript(identity));
       const links = listLinks(identity.interfacePrefix).map((link) => link.name);
       const namespaces = listNetns(identity.netnsPrefix).filter(netnsExists);

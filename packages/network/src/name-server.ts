@@ -18,7 +18,7 @@ import {
   signalProcess,
   startDaemon,
 } from '@skerry/host';
-import { SkerryError } from '@skerry/model';
+import { asSkerryError, SkerryError } from '@skerry/model';
 import type { Subnet } from './addressing.ts';
 import type { AttachRequest } from './port.ts';
 
@@ -59,6 +59,8 @@ export interface NameServer {
   add(request: AttachRequest): void;
   remove(uid: string): void;
   running(): boolean;
+  /** Why the last start failed; undefined since one went well. */
+  trouble(): string | undefined;
   stop(): Promise<void>;
   /** Its files go, too. */
   destroy(): Promise<void>;
@@ -92,7 +94,7 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
   const running = () => find() !== undefined;
 
   const begin = async () => {
-    rmSync(join(folder, 'pid'), { force: true });
+    for (const name of ['pid', 'log']) rmSync(join(folder, name), { force: true });
     const ref = await startDaemon({
       file: 'dnsmasq',
       args: ['--keep-in-foreground', `--conf-file=${configFile}`],
@@ -108,27 +110,39 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
     }
   };
 
+  let trouble: string | undefined;
+  const ensure = async (keep: readonly AttachRequest[], renew: boolean) => {
+    for (const path of [hosts, dhcp]) mkdirSync(path, { recursive: true, mode: 0o755 });
+    const wanted = new Set<string>(keep.map((guest) => guest.uid));
+    for (const uid of [...readdirSync(hosts), ...readdirSync(dhcp)]) {
+      if (!wanted.has(uid)) for (const path of [hosts, dhcp]) rmSync(join(path, uid), { force: true });
+    }
+    for (const guest of keep) write(guest);
+    const config = nameServerConfig(identity, subnet, mtuOf(), folder);
+    let before = '';
+    try {
+      before = readFileSync(configFile, 'utf8');
+    } catch {
+      // the first start since the machine booted
+    }
+    const old = find();
+    if (old && !renew && before === config) return signalProcess(old, 'SIGHUP');
+    if (old) await endProcess(old, 1000);
+    put('dnsmasq.conf', config);
+    await begin();
+  };
+
   return {
     async ensure(keep, renew) {
-      for (const path of [hosts, dhcp]) mkdirSync(path, { recursive: true, mode: 0o755 });
-      const wanted = new Set<string>(keep.map((guest) => guest.uid));
-      for (const uid of [...readdirSync(hosts), ...readdirSync(dhcp)]) {
-        if (!wanted.has(uid)) for (const path of [hosts, dhcp]) rmSync(join(path, uid), { force: true });
-      }
-      for (const guest of keep) write(guest);
-      const config = nameServerConfig(identity, subnet, mtuOf(), folder);
-      let before = '';
       try {
-        before = readFileSync(configFile, 'utf8');
-      } catch {
-        // the first start since the machine booted
+        await ensure(keep, renew);
+        trouble = undefined;
+      } catch (error) {
+        trouble = asSkerryError(error).message;
+        throw error;
       }
-      const old = find();
-      if (old && !renew && before === config) return signalProcess(old, 'SIGHUP');
-      if (old) await endProcess(old, 1000);
-      put('dnsmasq.conf', config);
-      await begin();
     },
+    trouble: () => trouble,
     add: write,
     remove(uid) {
       for (const path of [hosts, dhcp]) rmSync(join(path, uid), { force: true });
