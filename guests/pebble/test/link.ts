@@ -70,6 +70,8 @@ export class Link {
   }
 
   private write(frame: Buffer): void {
+    // QEMU 7.2 takes an empty frame for "the guest has no room" and reads no more.
+    if (frame.length === 0) return;
     const length = Buffer.alloc(4);
     length.writeUInt32BE(frame.length);
     this.socket?.write(Buffer.concat([length, frame]));

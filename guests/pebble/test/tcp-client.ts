@@ -58,6 +58,11 @@ export class TcpClient {
     return (this.una + this.outbox.length) >>> 0;
   }
 
+  /** The sequence number expected next from the guest. */
+  get acknowledgement(): number {
+    return this.expected;
+  }
+
   /** One segment by hand, without retransmission; {@link skip} afterwards counts such bytes as sent. */
   sendAt(seq: number, data: Buffer): void {
     this.peer.sendSegment(this.segment({ seq, data }));

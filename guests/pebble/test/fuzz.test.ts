@@ -1,0 +1,31 @@
+import { beforeAll, expect, test } from 'vitest';
+import { fuzz } from './fuzz.ts';
+import { buildImage, Guest } from './guest.ts';
+import { fetchOnce } from './http-client.ts';
+import { thermo } from './lower.ts';
+
+/** Set PEBBLE_FUZZ_SECONDS for more (an hour: 3600) and PEBBLE_FUZZ_SEED for other frames. */
+const seconds = Number(process.env.PEBBLE_FUZZ_SECONDS ?? 20);
+const seed = Number(process.env.PEBBLE_FUZZ_SEED ?? 20_261_123);
+
+beforeAll(buildImage);
+
+test(
+  `after ${seconds} s of damaged and hostile frames (seed ${seed}) the guest answers as before`,
+  async () => {
+    const guest = await Guest.boot({ source: thermo() });
+    try {
+      const result = await fuzz(guest, seed, seconds);
+      console.log(
+        `${result.frames} frames in ${result.rounds} rounds; ${result.buffersLeft} bytes of network memory in use afterwards`,
+      );
+      expect(result.frames).toBeGreaterThan(1000);
+      await guest.peer.ping(Buffer.from('alive'), 4242);
+      expect((await fetchOnce(guest.peer, '/readings', { body: '{"temp":20}' })).status).toBe(200);
+      expect(guest.console).not.toMatch(/fault|heap restarted|^EXIT/m);
+    } finally {
+      await guest.dispose();
+    }
+  },
+  (seconds + 60) * 1000,
+);
