@@ -14,6 +14,7 @@ import {
   type Identity,
   isAlive,
   type ProcessRef,
+  processesWithArgument,
   processRef,
   signalProcess,
   startDaemon,
@@ -92,6 +93,11 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
     put(`dhcp/${uid}`, `${mac},${address},${hostname}\n`);
   };
   const running = () => find() !== undefined;
+  /** By their arguments: one whose pid file was lost would hold the address for ever. */
+  const endAll = async () => {
+    const all = processesWithArgument(`--conf-file=${configFile}`);
+    await Promise.all(all.map((ref) => endProcess(ref, 1000)));
+  };
 
   const begin = async () => {
     for (const name of ['pid', 'log']) rmSync(join(folder, name), { force: true });
@@ -127,7 +133,7 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
     }
     const old = find();
     if (old && !renew && before === config) return signalProcess(old, 'SIGHUP');
-    if (old) await endProcess(old, 1000);
+    await endAll();
     put('dnsmasq.conf', config);
     await begin();
   };
@@ -150,12 +156,9 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
       if (ref) signalProcess(ref, 'SIGHUP');
     },
     running,
-    async stop() {
-      const ref = find();
-      if (ref) await endProcess(ref, 1000);
-    },
+    stop: endAll,
     async destroy() {
-      await this.stop();
+      await endAll();
       rmSync(folder, { recursive: true, force: true });
     },
   };

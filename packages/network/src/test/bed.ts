@@ -46,12 +46,13 @@ export interface Bed {
   close(): Promise<void>;
 }
 
-export async function openBed(): Promise<Bed> {
+/** By default no network looks after its name server: several on one data folder, as after a crash, would quarrel. */
+export async function openBed({ watchMs = 3_600_000 } = {}): Promise<Bed> {
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-network-'));
   const identity = identityOf(randomBytes(4).toString('hex'), dataDir);
   const cidr = await chooseSubnet(identity, limit());
   const subnet = parseSubnet(cidr);
-  const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs: 50 });
+  const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs });
   const made = [make()];
   await made[0]!.start([], limit());
   return {
