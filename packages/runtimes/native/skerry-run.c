@@ -1,11 +1,13 @@
 /*
  * skerry-run: the parent of one QEMU, so that the guest outlives the agent and its end is never lost.
  *
- *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]... -- qemu ARG...
+ *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]... [--open FILE]...
+ *              -- qemu ARG...
  *
  * It enters the cgroups, takes RUN/lock (one supervisor for a guest), opens what QEMU may not open itself once it has
  * dropped its rights (the tap: fd 4, /dev/kvm stays with the group), and starts it as N:N with nothing else open:
  *   fd 3  the guest's serial console (a socket pair)      fd 4  the tap      fd 5  RUN/qmp, listening
+ *   fd 6  the first --open, and so on: files that QEMU could not reach by their path (it takes /proc/self/fd/6)
  * Then: RUN/pid has QEMU's process id; DIR/log and DIR/log.1 keep the console's lines, bounded in size and in rate, in
  * skerry-log's form; RUN/console takes readers and writers of the console; RUN/exit has `exited N MS` or `signaled N MS`
  * at the end, written whole. A reader that does not read loses output, the guest never waits.
@@ -32,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LIMIT = 5 << 20, LINE = 4096, IN = 16384, CLIENTS = 8, CGROUPS = 8 };
+enum { LIMIT = 5 << 20, LINE = 4096, IN = 16384, CLIENTS = 8, CGROUPS = 8, FILES = 4 };
 /* A guest that prints for ever must not wear out the disk: so much a second, so much at once. */
 enum { RATE = 256 << 10, BURST = 2 << 20 };
 
@@ -44,6 +46,7 @@ static size_t held;
 static long long budget = BURST, dropped;
 static long long last_ms;
 static int clients[CLIENTS];
+static int files[FILES], file_count;
 
 static void die(const char *what) {
   fprintf(stderr, "skerry-run: %s: %s\n", what, strerror(errno));
@@ -123,14 +126,13 @@ static void take(const char *data, ssize_t count) {
   }
 }
 
-static int listen_at(const char *name, uid_t uid) {
+static int listen_at(const char *name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   snprintf(address.sun_path, sizeof address.sun_path, "%s", name);
   unlink(name);
   if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die(name);
   if (chmod(name, 0600) < 0 || listen(fd, 4) < 0) die(name);
-  (void)uid;
   return fd;
 }
 
@@ -160,11 +162,13 @@ static void start_qemu(char **argv, int console, int tap, int qmp, uid_t uid, gi
   gid_t groups[1] = {(gid_t)group};
   sigset_t none;
   int high_console = fcntl(console, F_DUPFD, 20), high_tap = tap < 0 ? -1 : fcntl(tap, F_DUPFD, 20);
-  int high_qmp = fcntl(qmp, F_DUPFD, 20);
+  int high_qmp = fcntl(qmp, F_DUPFD, 20), high[FILES];
+  for (int i = 0; i < file_count; i++) high[i] = fcntl(files[i], F_DUPFD, 20);
   dup2(high_console, 3);
   if (high_tap >= 0) dup2(high_tap, 4);
   dup2(high_qmp, 5);
-  for (int fd = 6; fd < 64; fd++) close(fd);
+  for (int i = 0; i < file_count; i++) dup2(high[i], 6 + i);
+  for (int fd = 6 + file_count; fd < 64; fd++) close(fd);
   if (high_tap < 0) close(4);
   if (setgroups(group >= 0 ? 1 : 0, groups) < 0 || setgid(gid) < 0 || setuid(uid) < 0) _exit(71);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -206,7 +210,9 @@ int main(int argc, char **argv) {
     else if (!strcmp(name, "--gid")) gid = (gid_t)atol(value);
     else if (!strcmp(name, "--group")) group = atol(value);
     else if (!strcmp(name, "--cgroup") && cgroup_count < CGROUPS) cgroups[cgroup_count++] = value;
-    else at = argc;
+    else if (!strcmp(name, "--open") && file_count < FILES) {
+      if ((files[file_count++] = open(value, O_RDONLY | O_CLOEXEC)) < 0) die(value);
+    } else at = argc;
   }
   if (at + 1 >= argc || !folder || !log_dir || uid == 0) {
     fprintf(stderr, "use: skerry-run --folder RUN --log DIR --uid N --gid N [options] -- qemu ARG...\n");
@@ -223,7 +229,7 @@ int main(int argc, char **argv) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) die("socketpair");
   int tap = tap_name ? open_tap(tap_name) : -1;
-  int qmp = listen_at("qmp", uid), door = listen_at("console", uid);
+  int qmp = listen_at("qmp"), door = listen_at("console");
   for (int i = 0; i < CLIENTS; i++) clients[i] = -1;
 
   sigset_t watched;

@@ -4,11 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { newId, SkerryError } from '@skerry/model';
+
+/** The folder is closed to others; a guest's unprivileged process gets some blobs opened for it and must be able to read them. */
+export const BLOB_MODE = 0o644;
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
@@ -115,6 +118,7 @@ export class BlobStore {
   /** Gives a staged file its name, durably. */
   async commit(staged: StagedBlob): Promise<void> {
     try {
+      await chmod(staged.path, BLOB_MODE); // whatever the umask was
       const file = await open(staged.path, 'r');
       await file.sync().finally(() => file.close());
       await rename(staged.path, this.path(staged.digest));
