@@ -63,6 +63,18 @@ export function cgroupFolders(path: string): string[] {
   return [...new Set(trees.map((tree) => join(tree, path)))].filter((folder) => existsSync(folder));
 }
 
+/** Ids of the processes in the group itself; none where it is gone. */
+export function cgroupProcesses(path: string): number[] {
+  const ids = cgroupFolders(path).flatMap((folder) => {
+    try {
+      return readFileSync(join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
+    } catch {
+      return [];
+    }
+  });
+  return [...new Set(ids)];
+}
+
 /** Removes the group and those below it in every tree. Returns whether all of it is gone. */
 export function removeCgroup(path: string): boolean {
   if (path.split('/').filter(Boolean).length === 0) return false; // never the root

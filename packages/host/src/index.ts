@@ -8,6 +8,7 @@ export * from './find-process.ts';
 export * from './guest-user.ts';
 export * from './identity.ts';
 export * from './ip.ts';
+export * from './limits.ts';
 export * from './links.ts';
 export * from './listeners.ts';
 export * from './machine.ts';

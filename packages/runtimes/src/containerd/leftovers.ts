@@ -1,0 +1,74 @@
+/** What containerd, its shims and runc leave on the host outside our folders or after a crash, found by our own names. */
+import { createHash } from 'node:crypto';
+import { rmdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  cgroupProcesses,
+  endProcess,
+  type Identity,
+  mountsBelow,
+  processesWithArgument,
+  processRef,
+  removeCgroup,
+  unmountBelow,
+} from '@skerry/host';
+import type { Engine } from './engine.ts';
+
+/** Sockets of all shims of the machine: a fixed place, names are hashes (containerd's runtime/v2/shim, SocketAddress). */
+const SHIM_SOCKETS = '/run/containerd/s';
+
+export const shimSocket = (engineSocket: string, namespace: string, id: string): string =>
+  join(
+    SHIM_SOCKETS,
+    createHash('sha256')
+      .update(join(engineSocket, namespace, id))
+      .digest('hex'),
+  );
+
+/** Ends what is still in the guest's control group, and removes the group. Returns whether it is gone. */
+export async function clearCgroup(path: string): Promise<boolean> {
+  for (let round = 0; round < 5; round++) {
+    if (removeCgroup(path)) return true;
+    const left = cgroupProcesses(path).flatMap((pid) => processRef(pid) ?? []);
+    await Promise.all(left.map((ref) => endProcess(ref, 0)));
+  }
+  return false;
+}
+
+export function removeShimSocket(engine: Engine, identity: Identity, id: string): void {
+  rmSync(shimSocket(engine.socket, identity.engineNamespace, id), { force: true });
+}
+
+export async function unmountGuest(folder: string, signal: AbortSignal): Promise<void> {
+  if (mountsBelow(folder).length > 0) await unmountBelow(folder, signal);
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // somebody else's things are in it, or it is gone
+  }
+}
+
+/** After the private engine ended: shims without an engine, mounts, folders, and the shared folders where nobody else is. */
+export async function clearEngine(engine: Engine, identity: Identity, signal: AbortSignal): Promise<void> {
+  const { paths } = engine;
+  for (const argument of [paths.config, engine.socket]) {
+    await Promise.all(processesWithArgument(argument).map((ref) => endProcess(ref, 0)));
+  }
+  const engineFolder = join(identity.dataDir, 'containerd');
+  for (const folder of [paths.folder, engineFolder]) {
+    await unmountBelow(folder, signal);
+    rmSync(folder, { recursive: true, force: true });
+  }
+  for (const folder of [SHIM_SOCKETS, '/run/containerd', identity.runDir]) removeIfEmpty(folder);
+}
+
+/** What guests share and the last one leaves: also others' runtimes use it, so only where it is empty. */
+export async function clearShared(identity: Identity): Promise<void> {
+  removeIfEmpty(join(identity.dataDir, 'guests'));
+  if (cgroupProcesses(identity.cgroup).length === 0) removeIfEmptyCgroup(identity.cgroup);
+}
+
+const removeIfEmptyCgroup = (path: string) => removeCgroup(path);

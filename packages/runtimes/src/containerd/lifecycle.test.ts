@@ -1,0 +1,31 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Runtime } from '../port.ts';
+import { createWorld, guestSpec, logText, run, shell, type World } from './testing/world.ts';
+
+let world: World;
+let runtime: Runtime;
+const signal = AbortSignal.timeout(300_000);
+beforeAll(async () => {
+  world = await createWorld();
+  runtime = world.runtime();
+  await runtime.start(signal);
+});
+afterAll(() => world.end());
+
+test('a container is created, runs, stops when asked, and leaves nothing', async () => {
+  const spec = guestSpec(
+    world.images,
+    shell('trap "exit 7" TERM; echo ready; while true; do sleep 0.05; done'),
+  );
+  const created = await runtime.apply({ do: 'create', spec }, signal);
+  expect(created.state).toBe('created');
+  const running = await runtime.apply({ do: 'start', uid: spec.uid }, signal);
+  expect(running).toMatchObject({ state: 'running', incarnation: '1' });
+  expect(await runtime.recover(spec.uid, signal)).toEqual(running);
+  expect(await runtime.list(signal)).toEqual([spec.uid]);
+  const stopped = await runtime.apply({ do: 'stop', uid: spec.uid, graceMs: 5000 as never }, signal);
+  expect(stopped).toMatchObject({ state: 'exited', exit: { reason: 'stopped', code: 7 } });
+  expect(await logText(runtime, spec.uid)).toBe('ready');
+  expect(await runtime.apply({ do: 'remove', uid: spec.uid }, signal)).toEqual({ state: 'absent' });
+  expect(await runtime.list(signal)).toEqual([]);
+});

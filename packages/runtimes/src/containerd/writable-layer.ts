@@ -1,0 +1,67 @@
+/**
+ * A writable layer of limited size: a sparse file with ext4 in it, mounted beside the guest, whose `upper` and `work`
+ * lie over the image's snapshot. The file system is the limit, so it holds for everything that the guest does.
+ */
+import { chownSync, closeSync, ftruncateSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { mountLoop, mountsBelow, run } from '@skerry/host';
+import { SkerryError } from '@skerry/model';
+import type { Mount } from './api.ts';
+import type { GuestFiles } from './guest-files.ts';
+import { layerFolders } from './oci-user.ts';
+
+/** Below this, ext4's own tables leave no room. */
+const SMALLEST_BYTES = 2 * 1024 * 1024;
+
+/** Makes and mounts it, and gives the mount of the root file system. `view` are the read-only mounts of the image. */
+export async function limitedLayer(
+  files: GuestFiles,
+  sizeBytes: number,
+  view: readonly Mount[],
+  owner: number,
+  signal: AbortSignal,
+): Promise<Mount[]> {
+  if (sizeBytes < SMALLEST_BYTES) {
+    throw new SkerryError('unsupported', `a disk of ${sizeBytes} bytes is too small: ask for 2MiB or more`);
+  }
+  if (mountsBelow(files.layer).length === 0) {
+    const image = openSync(files.layerImage, 'w', 0o600);
+    try {
+      ftruncateSync(image, sizeBytes);
+    } finally {
+      closeSync(image);
+    }
+    // No journal: after a power cut the layer is made anew. Nothing reserved for root: the guest's root is not ours.
+    const options = [
+      '-q',
+      '-F',
+      '-m',
+      '0',
+      '-O',
+      '^has_journal,^resize_inode',
+      '-E',
+      'lazy_itable_init=1,nodiscard',
+    ];
+    await run('mkfs.ext4', [...options, files.layerImage], { signal, timeoutMs: 30_000 });
+    mkdirSync(files.layer, { recursive: true, mode: 0o700 });
+    await mountLoop(files.layerImage, files.layer, signal);
+  }
+  const upper = join(files.layer, 'upper');
+  const work = join(files.layer, 'work');
+  for (const folder of [upper, work]) mkdirSync(folder, { recursive: true, mode: 0o755 });
+  chownSync(upper, owner, owner);
+  const lower = layerFolders(view).join(':');
+  return [
+    {
+      type: 'overlay',
+      source: 'overlay',
+      options: [`workdir=${work}`, `upperdir=${upper}`, `lowerdir=${lower}`],
+    },
+  ];
+}
+
+/** Bytes of the disk that the layer takes now; undefined without one. */
+export function layerBytes(files: GuestFiles): number | undefined {
+  const about = statSync(files.layerImage, { throwIfNoEntry: false });
+  return about ? about.blocks * 512 : undefined; // st_blocks counts 512 bytes, whatever the file system (stat(2))
+}
