@@ -2,7 +2,7 @@
 #include "config.h"
 #include "console.h"
 
-struct config config = {.port = 8080, .name = "function", .timeout_ms = 1000, .load_ms = 5000, .body_kib = 256};
+struct config config = {.port = 8080, .name = "function", .timeout_ms = 1000, .load_ms = 5000, .body_kib = 512};
 
 static void wrong(const char *word, const char *want) {
   die(EXIT_COMMAND_LINE, "command line: %s: want %s", word, want);
