@@ -19,6 +19,7 @@ export interface Harness {
   node: FakeNode | undefined;
   /** Lines that were logged as errors, as JSON: a test that expects none looks here. */
   readonly errors: string[];
+  httpsPort: number;
   /** Stops the controller and starts another on the same store. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -46,7 +47,11 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
   const images = createFakeImages();
   const client = createClient({ socketPath });
 
-  const begin = async (harness: { controller?: Controller; node?: FakeNode | undefined }) => {
+  const begin = async (harness: {
+    controller?: Controller;
+    node?: FakeNode | undefined;
+    httpsPort: number;
+  }) => {
     const grace = options.nodeGraceMs === undefined ? {} : { nodeGraceMs: options.nodeGraceMs };
     const controller = createController({
       store,
@@ -57,7 +62,9 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       ...grace,
     });
     await controller.start();
-    await controller.listen({ socketPath, ...(options.https && { https: { host: '127.0.0.1', port: 0 } }) });
+    const https = options.https ? { https: { host: '127.0.0.1', port: 0 } } : {};
+    const listening = await controller.listen({ socketPath, ...https });
+    harness.httpsPort = listening.https?.port ?? 0;
     harness.controller = controller;
     if (options.node === false) return;
     harness.node = await startFakeNode(controller.link, options.node);
@@ -74,6 +81,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     images,
     client,
     errors,
+    httpsPort: 0,
     node: undefined,
     async restart() {
       await end(harness as unknown as Harness);
