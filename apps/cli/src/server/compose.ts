@@ -6,7 +6,7 @@ import { type Controller, createController } from '@skerry/app-controller';
 import { type Identity, machineFacts, writeFileDurably } from '@skerry/host';
 import { createImageStore, createVolumes, type ImageStore, type Volumes } from '@skerry/images';
 import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
-import { createContainerdRuntime, createQemuRuntime, createSimRuntime, type Runtime } from '@skerry/runtimes';
+import { createContainerdRuntime, createQemuRuntime, type Runtime } from '@skerry/runtimes';
 import { openSqliteStore, type Store } from '@skerry/store';
 import { VERSION } from '../version.ts';
 import { builtPath } from './layout.ts';
@@ -56,7 +56,6 @@ export async function composeNode(
     createContainerdRuntime({
       identity,
       images,
-      loggerPath: builtPath('log'),
       logger: logger.child({ room: 'containerd' }),
       ...(options.engine === undefined ? {} : { engine: { address: options.engine } }),
     }),
@@ -67,7 +66,6 @@ export async function composeNode(
       supervisorPath: builtPath('supervisor'),
       logger: logger.child({ room: 'qemu' }),
     }),
-    ...(options.sim ? [createSimRuntime()] : []),
   ];
   const ledger = openSqliteStore({ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100 });
   const agent = createAgent({

@@ -5,7 +5,6 @@ import { SkerryError } from '@skerry/model';
 
 const built = {
   pebble: 'guests/pebble/build/pebble.elf',
-  log: 'packages/runtimes/native/build/skerry-log',
   supervisor: 'packages/runtimes/native/build/skerry-run',
 } as const;
 
