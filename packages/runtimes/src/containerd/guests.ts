@@ -274,7 +274,12 @@ export class Guests {
   #finish(uid: Id<'instance'>, record: GuestRecord, exit: GuestExit): void {
     this.folders.write(uid, { ...record, exit });
     this.#oomAtMs.delete(uid);
-    // Its shim costs memory until the task is deleted; what is worth knowing has been written down.
+    this.#release(uid);
+    this.#options.onExit(uid, exit);
+  }
+
+  /** Its shim costs memory until the task is deleted; what is worth knowing has been written down. */
+  #release(uid: Id<'instance'>): void {
     const release = this.#client
       .call('Tasks.Delete', { containerId: uid })
       .catch(() => undefined)
@@ -282,7 +287,23 @@ export class Guests {
         this.#releasing.delete(uid);
       });
     this.#releasing.set(uid, release);
-    this.#options.onExit(uid, exit);
+  }
+
+  /** After a break: those that ended, and whose task nobody deleted since. */
+  releaseEnded(): void {
+    for (const uid of this.folders.list()) {
+      if (this.folders.read(uid)?.exit && !this.#releasing.has(uid)) this.#release(uid);
+    }
+  }
+
+  /** Whether all that it wrote is in its log: its log program ends with its task. */
+  hasLastWords(uid: Id<'instance'>): boolean {
+    const record = this.folders.read(uid);
+    return record === undefined || (record.exit !== undefined && !this.#releasing.has(uid));
+  }
+
+  async lastWords(uid: Id<'instance'>): Promise<void> {
+    await this.#releasing.get(uid);
   }
 
   async remove(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Runtime } from '../port.ts';
-import { createWorld, guestSpec, logText, run, shell, type World } from './testing/world.ts';
+import { createWorld, guestSpec, logText, shell, type World } from './testing/world.ts';
 
 let world: World;
 let runtime: Runtime;

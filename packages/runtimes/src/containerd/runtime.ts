@@ -61,7 +61,10 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
       guests.outOfMemory(id, atMs);
       if (guests.folders.has(id)) events.emit({ type: 'oom', uid: id, message: memoryMessage(id) });
     },
-    resync: () => events.emit({ type: 'resync' }),
+    resync() {
+      guests.releaseEnded();
+      events.emit({ type: 'resync' });
+    },
     async engineStarted() {
       guests.unpacker.forget();
       logger.info({ socket: engine.socket }, 'containerd was started');
@@ -165,11 +168,11 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
         ...(disk === undefined ? {} : { diskBytes: disk }),
       };
     },
-    logs: (uid, logOptions, signal) =>
-      logLines(guests.folders.files(uid).folder, logOptions, signal, () => {
-        const record = guests.folders.read(uid);
-        return record === undefined || record.exit !== undefined;
-      }),
+    async *logs(uid, logOptions, signal) {
+      await guests.lastWords(uid);
+      const { folder } = guests.folders.files(uid);
+      yield* logLines(folder, logOptions, signal, () => guests.hasLastWords(uid));
+    },
     overheadBytes: () => OVERHEAD_BYTES as Bytes,
     exec,
   };

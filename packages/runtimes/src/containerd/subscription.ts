@@ -44,10 +44,11 @@ export class Subscription {
 
   /** Resolves once events are surely heard. The engine must run. */
   async start(signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
     await new Promise<void>((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: over.signal });
       this.#running = this.#run(resolve);
-    });
+    }).finally(() => over.abort());
   }
 
   async stop(): Promise<void> {
