@@ -101,12 +101,18 @@ export const isUnavailable = (error: unknown) =>
   failedWith(error, status.UNAVAILABLE, status.DEADLINE_EXCEEDED);
 
 export class EngineClient {
-  readonly #client: Client;
+  readonly #socket: string;
   readonly #metadata = new Metadata();
+  #open: Client | undefined;
 
   constructor(socket: string, namespace: string) {
+    this.#socket = socket;
     this.#metadata.set('containerd-namespace', namespace);
-    this.#client = new Client(`unix://${socket}`, credentials.createInsecure(), {
+  }
+
+  /** Opened by the first call, also after `close`: what removes everything may come after letting go. */
+  get #client(): Client {
+    this.#open ??= new Client(`unix://${this.#socket}`, credentials.createInsecure(), {
       'grpc.initial_reconnect_backoff_ms': 50,
       'grpc.min_reconnect_backoff_ms': 50,
       'grpc.max_reconnect_backoff_ms': 500,
@@ -114,6 +120,7 @@ export class EngineClient {
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_retries': 0,
     });
+    return this.#open;
   }
 
   /** Errors: EngineFailure; cancelled. */
@@ -216,6 +223,7 @@ export class EngineClient {
   }
 
   close(): void {
-    this.#client.close();
+    this.#open?.close();
+    this.#open = undefined;
   }
 }
