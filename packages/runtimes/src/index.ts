@@ -2,3 +2,5 @@ export { type ContainerdOptions, createContainerdRuntime } from './containerd/ru
 export * from './plan-guest.ts';
 export type * from './port.ts';
 export { createQemuRuntime, type QemuRuntimeOptions } from './qemu/runtime.ts';
+export { createSimMemory, openSimFolder, type SimRecords } from './sim/records.ts';
+export { createSimRuntime, type SimOptions, type SimRuntime } from './sim/runtime.ts';
