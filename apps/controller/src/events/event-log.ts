@@ -19,6 +19,8 @@ const QUEUE_LIMIT = 10_000;
 
 export interface EventLog {
   emit(event: NewEvent): void;
+  /** Resolves when what was emitted so far is stored, or could not be and is tried again. */
+  flushed(): Promise<void>;
   readonly last: number;
   readonly oldest: number;
   /** Those after `since`, in order. Errors: store_compacted where some of them are no longer kept. */
@@ -72,8 +74,9 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
       events.push(...numbered);
       if (events.length > kept * 1.1) events = events.slice(-kept);
       for (const listener of listeners) {
-        if (listener.queue.length + numbered.length > LISTENER_LIMIT) listener.overflow = true;
-        else listener.queue.push(...numbered);
+        // Once over, nothing is added any more: what was read before the error has no gap.
+        listener.overflow ||= listener.queue.length + numbered.length > LISTENER_LIMIT;
+        if (!listener.overflow) listener.queue.push(...numbered);
         listener.wake();
       }
     }
@@ -134,6 +137,7 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
       }
       begin();
     },
+    flushed: async () => void (await flushing),
     get last() {
       return last;
     },

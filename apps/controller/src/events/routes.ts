@@ -22,7 +22,10 @@ export function eventRoutes({ events }: Core): HandlersOf<'event'> {
     filter: Filter,
     signal: AbortSignal,
   ): AsyncGenerator<StreamEvent> {
-    for await (const event of events.listen(since, signal)) {
+    const source = events.listen(since, signal);
+    // Where nothing was asked of the past: from here a listener resumes.
+    if (since === undefined) yield { event: 'synced', id: events.last, data: '{}' };
+    for await (const event of source) {
       if (fits(event, filter)) yield { event: 'put', id: event.sequence, data: JSON.stringify(event) };
     }
   }

@@ -1,7 +1,7 @@
 /** A JavaScript or TypeScript function becomes an image and a workload of one unikernel for each instance. */
 import type { FunctionRequest } from '@skerry/contract';
 import { requireManifest, type WorkloadManifest } from '@skerry/contract/schema';
-import type { Workload } from '@skerry/model';
+import { SkerryError, type Workload } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import type { Catalog } from '../images/catalog.ts';
 import { keyOf } from '../state/keys.ts';
@@ -34,7 +34,7 @@ export function functionManifest(request: FunctionRequest, project: string): Wor
   }) as WorkloadManifest;
 }
 
-/** Errors: function_invalid with details {line, column}, and those of putting a workload. */
+/** Errors: already_exists, function_invalid with details {line, column}, and those of putting a workload. */
 export async function createFunction(
   core: Core,
   catalog: Catalog,
@@ -42,6 +42,13 @@ export async function createFunction(
   request: FunctionRequest,
 ): Promise<{ workload: Workload; created: boolean }> {
   const manifest = functionManifest(request, project);
+  const other = core.view.get('workloads', project, request.name);
+  if (other && other.metadata.labels[FUNCTION_LABEL] === undefined) {
+    throw new SkerryError(
+      'already_exists',
+      `a workload "${request.name}" that is no function exists in the project ${project}`,
+    );
+  }
   await catalog.add(project, async () => {
     const facts = await core.images.createFunction(request.source, request.filename);
     return [{ reference: manifest.spec.image, facts }];

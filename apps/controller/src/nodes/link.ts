@@ -84,6 +84,8 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
         for (const one of observed.instances) reportInstance(core, draft, node, one, world.now);
         for (const one of observed.volumes) reportVolume(core, draft, node, one, world.now);
       });
+      // The agent forgets the events that it told when this resolves.
+      await core.events.flushed();
     },
   };
 }

@@ -30,6 +30,8 @@ export interface HarnessOptions {
   readonly node?: FakeNodeOptions | false;
   readonly https?: boolean;
   readonly nodeGraceMs?: number;
+  /** Puts something between the controller and its store. */
+  readonly wrapStore?: (store: Store) => Store;
 }
 
 export async function startHarness(options: HarnessOptions = {}): Promise<Harness> {
@@ -54,7 +56,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
   }) => {
     const grace = options.nodeGraceMs === undefined ? {} : { nodeGraceMs: options.nodeGraceMs };
     const controller = createController({
-      store,
+      store: options.wrapStore?.(store) ?? store,
       images,
       nodeName: 'local',
       dataDir: folder,
