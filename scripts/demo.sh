@@ -23,8 +23,11 @@ finish() {
   trap - EXIT INT TERM
   if [ -d "$SKERRY_DATA" ]; then
     bold 'Clean removal'
-    "$skerry" down --purge --yes || status=1
     id=$(basename "$SKERRY_DATA")
+    if ! "$skerry" down --purge --yes; then
+      echo "$SKERRY_DATA is kept: try again with: SKERRY_DATA=$SKERRY_DATA bin/skerry down --purge"
+      exit 1
+    fi
     if left=$(pgrep -af "$SKERRY_DATA"); then echo "left behind: $left"; status=1; fi
     if left=$(grep -F "$SKERRY_DATA" /proc/mounts); then echo "left behind: $left"; status=1; fi
     rm -rf "$SKERRY_DATA"
