@@ -136,7 +136,7 @@ static void set_word(char *word) {
   else if (IS("name")) set_name(word, value);
   else if (IS("timeout_ms")) config.timeout_ms = (u32)whole_number(word, value, 10, 60000);
   else if (IS("load_ms")) config.load_ms = (u32)whole_number(word, value, 10, 60000);
-  else if (IS("heap_kib")) config.heap_kib = (u32)whole_number(word, value, 256, 1 << 20);
+  else if (IS("heap_kib")) config.heap_kib = (u32)whole_number(word, value, 512, 1 << 20);
   else if (IS("body_kib")) config.body_kib = (u32)whole_number(word, value, 1, 16384);
   else if (IS("time")) config.time_ms = whole_number(word, value, 1, 1ull << 52);
   else if (IS("seed")) set_seed(word, value);

@@ -2,7 +2,8 @@
 #include "console.h"
 #include <stdio.h>
 
-enum { COM1 = 0x3f8, LINE_MAX_CHARS = 512, MESSAGE_MAX_BYTES = 8192, SPIN_MAX = 100000 };
+enum { COM1 = 0x3f8, LINE_MAX_CHARS = 512, MESSAGE_MAX_BYTES = 8192, FIFO_BYTES = 16 };
+#define PATIENCE_TICKS 3000000000ull  // of the TSC, whose frequency is not known yet: 0.6 to 3 s
 
 static char function_name[64] = "function";
 
@@ -15,9 +16,26 @@ void console_init(void) {
   out8(COM1 + 2, 7);     // FIFO on, emptied
 }
 
+static bool stuck;
+
+enum { LINE_STATUS = COM1 + 5, ROOM = 0x20, ALL_SENT = 0x40 };
+
+static bool wait_for(u8 status) {
+  bool ready = in8(LINE_STATUS) & status;
+  for (u64 start = read_tsc(); !ready && !stuck && read_tsc() - start < PATIENCE_TICKS;) ready = in8(LINE_STATUS) & status;
+  return ready;
+}
+
+// A slow reader is waited for; one that has gone away must not stop the guest: after about a second of waiting, what is
+// said is dropped until there is room again.
 static void put_char(char c) {
-  // A reader that has gone away must not stop the guest: wait a bounded time, then drop.
-  for (int spin = 0; spin < SPIN_MAX && !(in8(COM1 + 5) & 0x20); spin++) __asm__ volatile("pause");
+  static unsigned room;
+  if (room == 0) {
+    stuck = !wait_for(ROOM);
+    if (stuck) return;
+    room = FIFO_BYTES;
+  }
+  room--;
   out8(COM1, (u8)c);
 }
 
@@ -72,8 +90,10 @@ void say_for_function(const char *level, const char *text, size_t length) {
 void leave(enum exit_code code) {
   char line[32];
   irq_off();
+  stuck = false;  // the last line is worth a wait of its own
   snprintf(line, sizeof line, "EXIT code=%d\n", (int)code);
   put_text(line);
+  wait_for(ALL_SENT);        // what is still in the FIFO would end with the machine
   out16(0x501, (u16)code);   // isa-debug-exit: QEMU's status becomes 2 * code + 1
   out16(0x604, 0x2000);      // ACPI S5 on pc and q35
   out8(0x64, 0xfe);          // keyboard controller's reset: with -no-reboot QEMU ends

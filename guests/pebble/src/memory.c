@@ -4,7 +4,7 @@
 #include "console.h"
 #include "paging.h"
 
-enum { NET_MIN_KIB = 768, NET_MAX_KIB = 8192, NET_BODIES = 4, JS_MIN_KIB = 256, SPARE_PAGES = 8 };
+enum { NET_MIN_KIB = 768, NET_MAX_KIB = 8192, NET_BODIES = 4, JS_MIN_KIB = 512, SPARE_PAGES = 8 };
 
 struct arena net_arena, js_arena;
 static void *js_memory;

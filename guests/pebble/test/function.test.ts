@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { buildImage, Guest } from './guest.ts';
 import { exchange, fetchOnce, metric } from './http-client.ts';
@@ -126,6 +128,33 @@ describe('the sample function', () => {
       await guest.said(/thermo: warn: outlier: 60 at 2026-01-01 500/);
     }));
 
+  test('a year of hourly measurements (San Francisco, 2010) in one piece, in 8 MiB', () =>
+    withGuest(
+      thermo(),
+      async ({ peer }) => {
+        const csv = readFileSync(
+          createRequire(import.meta.url).resolve('vega-datasets/data/sf-temps.csv'),
+          'utf8',
+        );
+        const temps = csv
+          .trim()
+          .split('\n')
+          .slice(1)
+          .map((line) => Number(line.split(',')[1]));
+        const answer = await fetchOnce(
+          peer,
+          '/readings',
+          { body: csv, headers: { 'Content-Type': 'text/csv' } },
+          20_000,
+        );
+        const result = json(answer.body) as { accepted: number; mean: number; min: number; max: number };
+        expect(result.accepted).toBe(temps.length);
+        expect(result.mean).toBeCloseTo(temps.reduce((a, b) => a + b) / temps.length, 2);
+        expect([result.min, result.max]).toEqual([Math.min(...temps), Math.max(...temps)]);
+      },
+      'timeout_ms=10000',
+    ));
+
   test('readings that cannot be read are answered with their line, and change nothing', () =>
     withGuest(thermo(), async ({ peer }) => {
       const bad = ['{"temp":1}\n{"temp":\n', 'a,b\n1,2\n3\n', 'a\n"open\n', '[1,2]', '{"temp":1}\n17\n'];
@@ -228,6 +257,12 @@ describe('a function that does not load ends the guest with a reason', () => {
     ['no export', 'var a = 1;', /exports neither handle nor readings/],
     ['an endless loop', 'for (;;) {}', /loading the function ran past load_ms/],
     ['a require', 'require("fs");', /there are no modules: require\('fs'\)/],
+    [
+      'a source larger than the heap',
+      `var text = '${'x'.repeat(3_000_000)}'; exports.handle = function () {};`,
+      /loading the function is out of memory/,
+    ],
+    ['an empty source', '', /there is no function/],
     ['not text', '\u0000\uffff\u0001', /loading the function failed/],
   ];
   test.each(cases)('%s', async (_name, source, reason) => {

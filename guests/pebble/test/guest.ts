@@ -116,6 +116,12 @@ export class Guest {
     return this.child.pid!;
   }
 
+  /** Stops reading the console, as a reader does that hangs; `false` reads on. */
+  muteConsole(muted: boolean): void {
+    if (muted) this.child.stdout!.pause();
+    else this.child.stdout!.resume();
+  }
+
   /** Waits until the console holds `pattern`; fails when the guest ends or `limitMs` pass without it. */
   async said(pattern: RegExp, limitMs = 10_000): Promise<RegExpExecArray> {
     const deadline = performance.now() + limitMs;

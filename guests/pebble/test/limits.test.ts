@@ -16,6 +16,7 @@ const SOURCE = `
     if (r.path === '/recursion') return (function deep(n) { return 1 + deep(n + 1); })(0);
     if (r.path === '/json') { var o = {}, t = o; for (var i = 0; i < 100000; i++) t = t.o = {}; return o; }
     if (r.path === '/tostring') throw { toString: function () { for (;;) {} }, get stack() { for (;;) {} } };
+    if (r.path === '/chatter') for (var i = 0; i < 2000; i++) console.log('line ' + i + new Array(60).join('.'));
     if (r.path === '/huge') return new Array(3000000).join('x');
     return { count: count };
   };`;
@@ -96,6 +97,19 @@ test.each(['/recursion', '/json'])('recursion without end is an error, not a cra
     expect(await countOf(guest)).toBeGreaterThan(0);
   }, 'timeout_ms=5000'),
 );
+
+test('a console that nobody reads does not stop the guest', () =>
+  withGuest(async (guest) => {
+    guest.muteConsole(true);
+    for (let round = 0; round < 3; round++)
+      expect([200, 503]).toContain((await fetchOnce(guest.peer, '/chatter', {}, 15_000)).status);
+    const start = performance.now();
+    expect(await countOf(guest)).toBeGreaterThan(0);
+    expect(performance.now() - start).toBeLessThan(1000);
+    guest.muteConsole(false);
+    await fetchOnce(guest.peer, '/chatter');
+    await guest.said(/line 1999/);
+  }, 'timeout_ms=5000'));
 
 describe('memory is divided: code is read-only, data is not executable, stacks are fenced', () => {
   test.each(['nx-data', 'nx-heap', 'nx-stack', 'nx-rodata', 'ro-text', 'ro-rodata', 'null', 'low', 'guard'])(
