@@ -3,8 +3,6 @@ import { request } from 'node:http';
 import { ERRORS, type ErrorCode } from '@skerry/model';
 import type { Store } from '@skerry/store';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { systemClock } from './clock.ts';
-import { createEventLog } from './events/event-log.ts';
 import { eventually, type Harness, startHarness, workload } from './testing/harness.ts';
 
 const project = 'default';
@@ -81,9 +79,6 @@ const WAYS: Partial<Record<ErrorCode, () => Promise<unknown>>> = {
   function_invalid: () =>
     harness.client.image.build({ project, body: { name: 'f', source: 'async', filename: 'f.js' } }),
   store_compacted: async () => {
-    const log = createEventLog(harness.store, systemClock, { debug() {}, info() {}, warn() {}, error() {} });
-    await log.start();
-    // Only a crowded log forgets: see event-log.test.ts. Here a list of resources that was compacted.
     await harness.store.compact(await harness.store.revision());
     return get('/v1/projects/default/workloads?watch=true&since=1');
   },

@@ -47,6 +47,8 @@ export function createDoors(
     new Promise<void>((resolve, reject) => {
       servers.push(server);
       server.keepAliveTimeout = 72_000;
+      // An image may take longer to upload than any limit; who is not known is refused before its body is read.
+      server.requestTimeout = 0;
       server.on('upgrade', upgrade);
       server.on('connection', (socket: Socket) => {
         sockets.add(socket);

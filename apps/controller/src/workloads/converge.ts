@@ -7,18 +7,12 @@
  *   address are free again only when its agent has reported it absent.
  */
 import type { Step } from '@skerry/contract';
-import {
-  formatBytes,
-  type Instance,
-  type Project,
-  parseBytes,
-  SkerryError,
-  type Workload,
-} from '@skerry/model';
+import { type Instance, SkerryError, type Workload } from '@skerry/model';
 import { shortage } from '../admission/capacity.ts';
 import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
-import type { Ledger, Taken } from '../admission/ledger.ts';
+import type { Ledger } from '../admission/ledger.ts';
 import { type Candidate, place } from '../admission/place.ts';
+import { checkQuota } from '../admission/quota.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
@@ -284,26 +278,4 @@ function newInstance(workload: Workload, ordinal: number, wanted: Wanted, now: s
     },
     status: { phase: 'pending', observedGeneration: 0, health: 'unknown', restartCount: 0, exits: [] },
   };
-}
-
-/** Only what grows is refused: a project that is over its quota already can still be made smaller. */
-function checkQuota(project: Project | undefined, before: Taken, ledger: Ledger): void {
-  const quota = project?.spec.quota;
-  if (!project || !quota) return;
-  const { name } = project.metadata;
-  const taken = ledger.project(name);
-  const memory = quota.memory === undefined ? undefined : parseBytes(quota.memory);
-  const rows = [
-    ['instances', before.instances, taken.instances, quota.instances, String],
-    ['cpus', before.cpus, taken.cpus, quota.cpus, String],
-    ['of memory', before.memoryBytes, taken.memoryBytes, memory, formatBytes],
-  ] as const;
-  for (const [what, had, would, allowed, show] of rows) {
-    if (allowed === undefined || would <= allowed || would <= had) continue;
-    throw new SkerryError(
-      'quota_exceeded',
-      `the project ${name} would have ${show(would)} ${what}, and its quota is ${show(allowed)}`,
-      { details: { project: name, what, would, allowed } },
-    );
-  }
 }
