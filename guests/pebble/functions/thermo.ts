@@ -55,8 +55,8 @@ let outliers: Outlier[] = [];
 let rejected = 0;
 
 function temperatureOf({ temp, temperature, value }: Row): number | undefined {
-  const found = [temp, temperature, value].find((v) => typeof v === 'number');
-  return Number.isFinite(found) ? (found as number) : undefined;
+  const found = temp ?? temperature ?? value;
+  return typeof found === 'number' && Number.isFinite(found) ? found : undefined;
 }
 
 export function readings(rows: Row[]) {

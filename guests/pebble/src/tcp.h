@@ -33,7 +33,7 @@ struct tcp_connection {
   u64 rtt_start_ns;           // 0: no segment is being timed
   u64 timer_ns;               // retransmission or window probe; 0: none
 
-  // Receiving: a ring; bytes beyond `expected` may lie in it already, as `gaps_end` spans.
+  // Receiving: a ring; bytes beyond `expected` may lie in it already: the spans in `held`.
   u8 *in;
   u32 in_start, in_length;
   u32 expected, advertised_end;

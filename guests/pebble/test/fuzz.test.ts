@@ -1,19 +1,20 @@
 import { beforeAll, expect, test } from 'vitest';
 import { fuzz } from './fuzz.ts';
-import { buildImage, Guest } from './guest.ts';
+import { buildImage, Guest, type Machine } from './guest.ts';
 import { fetchOnce } from './http-client.ts';
 import { thermo } from './lower.ts';
 
-/** Set PEBBLE_FUZZ_SECONDS for more (an hour: 3600) and PEBBLE_FUZZ_SEED for other frames. */
+/** Set PEBBLE_FUZZ_SECONDS for more (an hour: 3600), PEBBLE_FUZZ_SEED for other frames, PEBBLE_FUZZ_MACHINE for q35. */
 const seconds = Number(process.env.PEBBLE_FUZZ_SECONDS ?? 20);
 const seed = Number(process.env.PEBBLE_FUZZ_SEED ?? 20_261_123);
+const machine = (process.env.PEBBLE_FUZZ_MACHINE ?? 'microvm') as Machine;
 
 beforeAll(buildImage);
 
 test(
   `after ${seconds} s of damaged and hostile frames (seed ${seed}) the guest answers as before`,
   async () => {
-    const guest = await Guest.boot({ source: thermo() });
+    const guest = await Guest.boot({ source: thermo(), machine });
     try {
       const result = await fuzz(guest, seed, seconds);
       console.log(
