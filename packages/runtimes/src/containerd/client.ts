@@ -96,6 +96,9 @@ export class EngineFailure extends Error {
 const failedWith = (error: unknown, ...codes: number[]) =>
   error instanceof EngineFailure && codes.includes(error.status);
 export const isNotFound = (error: unknown) => failedWith(error, status.NOT_FOUND);
+/** The task is not there, or its shim went while it was asked. */
+export const isTaskGone = (error: unknown) =>
+  isNotFound(error) || (error instanceof EngineFailure && /ttrpc: closed/.test(error.message));
 export const alreadyExists = (error: unknown) => failedWith(error, status.ALREADY_EXISTS);
 export const isUnavailable = (error: unknown) =>
   failedWith(error, status.UNAVAILABLE, status.DEADLINE_EXCEEDED);

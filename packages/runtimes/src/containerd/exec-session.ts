@@ -10,6 +10,7 @@ import { type Id, newId, SkerryError } from '@skerry/model';
 import type { ExecRequest, ExecSession } from '../port.ts';
 import { jsonAny } from './api.ts';
 import { type EngineClient, isNotFound } from './client.ts';
+import type { ExecExits } from './exec-exits.ts';
 import { translate } from './failures.ts';
 
 type Chunk = { readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array };
@@ -34,6 +35,7 @@ const openWriter = (path: string) =>
 
 export interface ExecTarget {
   readonly client: EngineClient;
+  readonly exits: ExecExits;
   readonly uid: Id<'instance'>;
   /** Process part of the container's runtime spec: user, environment, capabilities, limits. */
   readonly process: { readonly env?: readonly string[] };
@@ -112,11 +114,7 @@ export async function openExec(
   const output = mergeOutput(readers);
   const exit = (async () => {
     try {
-      const { exitStatus } = await client.call('Tasks.Wait', ids, { timeoutMs: 2 ** 31 - 1 });
-      return exitStatus;
-    } catch (error) {
-      if (isNotFound(error)) return 128 + SIGKILL; // it went with its container
-      throw translate(error, 'exec_failed', `the end of ${request.command[0]} was not seen`);
+      return await target.exits.wait(client, uid, execId);
     } finally {
       await client.call('Tasks.DeleteProcess', ids).catch(() => undefined);
       rmSync(folder, { recursive: true, force: true });

@@ -40,6 +40,10 @@ export interface GuestRecord {
 
 const RECORD = 'container.json';
 
+/** Pipes of commands that run in a guest. */
+export const execFolder = (identity: Identity, uid: Id<'instance'>): string =>
+  join(identity.runDir, 'exec', uid);
+
 export class GuestFolders {
   readonly #root: string;
   readonly #records = new Map<string, GuestRecord>();

@@ -2,17 +2,20 @@
  * One container from `create` to `remove` on an engine that answers. Each verb may be repeated after a crash at any of its
  * lines: it looks at what is there first. A failed `create` leaves nothing.
  */
+import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Identity } from '@skerry/host';
-import { cgroupHasSwapLimit, cgroupOomKills, openFilesLimit } from '@skerry/host';
+import { cgroupHasSwapLimit, openFilesLimit } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestSpec, GuestState } from '../port.ts';
 import { jsonAny, type Mount, packAny, toMillis } from './api.ts';
-import { type EngineClient, isNotFound, TASK } from './client.ts';
+import { type EngineClient, isNotFound, isTaskGone, TASK, type TaskProcess } from './client.ts';
+import { Endings } from './endings.ts';
 import type { Engine } from './engine.ts';
-import { judgeExit, signalNumber, vanished } from './exit-judge.ts';
+import { signalNumber } from './exit-judge.ts';
 import { translate } from './failures.ts';
-import { type GuestFiles, GuestFolders, type GuestRecord } from './guest-files.ts';
+import { execFolder, type GuestFiles, GuestFolders } from './guest-files.ts';
 import { ImageUnpacker } from './image-unpack.ts';
 import { USER_NAMESPACE } from './layer-source.ts';
 import { clearCgroup, removeShimSocket, unmountGuest } from './leftovers.ts';
@@ -27,8 +30,6 @@ const KEEP = { 'containerd.io/gc.root': '1' } as const;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const FORCED_END_LIMIT_MS = 10_000;
-/** A memory kill this long before the end is taken as its reason although the end has another code. */
-const OOM_REASON_MS = 2000;
 
 export interface GuestsOptions {
   readonly identity: Identity;
@@ -46,14 +47,19 @@ export class Guests {
   readonly unpacker: ImageUnpacker;
   readonly #options: GuestsOptions;
   readonly #client: EngineClient;
-  readonly #oomAtMs = new Map<string, number>();
-  readonly #releasing = new Map<string, Promise<void>>();
+  readonly endings: Endings;
   readonly #swapLimit = cgroupHasSwapLimit();
 
   constructor(options: GuestsOptions) {
     this.#options = options;
     this.#client = options.engine.client;
     this.folders = new GuestFolders(options.identity);
+    this.endings = new Endings({
+      client: this.#client,
+      folders: this.folders,
+      cgroup: (uid) => this.cgroup(uid),
+      onExit: options.onExit,
+    });
     this.unpacker = new ImageUnpacker(this.#client, options.images, options.logger);
   }
 
@@ -72,23 +78,30 @@ export class Guests {
     }
     const record = this.folders.read(uid);
     if (record?.exit) return { state: 'exited', incarnation, exit: record.exit };
-    try {
-      const { process } = await this.#client.call('Tasks.Get', { containerId: uid }, { signal });
-      if (process.status === TASK.created) return { state: 'created', incarnation };
-      if (process.status === TASK.stopped) {
-        const exit = this.ended(uid, process.exitStatus, toMillis(process.exitedAt));
-        return { state: 'exited', incarnation, exit: exit ?? vanished(Date.now()) };
-      }
-      if (process.status >= TASK.running) {
-        const startedAtMs = record?.startedAtMs ?? Date.now();
-        return { state: 'running', incarnation, pid: process.pid, startedAtMs };
-      }
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
+    const task = await this.#task(uid, signal);
+    const { pid = 0, status } = task ?? {};
+    if (status === TASK.created) return { state: 'created', incarnation };
+    if (task && status === TASK.stopped) {
+      const exit = this.endings.ended(uid, task.exitStatus, toMillis(task.exitedAt));
+      return { state: 'exited', incarnation, exit: exit ?? this.endings.vanished(uid) };
     }
-    const exit = vanished(Date.now());
-    if (record) this.#finish(uid, record, exit);
-    return { state: 'exited', incarnation, exit };
+    if (status === TASK.running || status === TASK.paused || status === TASK.pausing) {
+      return { state: 'running', incarnation, pid, startedAtMs: record?.startedAtMs ?? Date.now() };
+    }
+    return { state: 'exited', incarnation, exit: this.endings.vanished(uid) };
+  }
+
+  /** Its task; undefined where there is none. A shim that goes at this moment leaves none in a moment. */
+  async #task(uid: Id<'instance'>, signal: AbortSignal): Promise<TaskProcess | undefined> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return (await this.#client.call('Tasks.Get', { containerId: uid }, { signal })).process;
+      } catch (error) {
+        if (isNotFound(error)) return undefined;
+        if (!isTaskGone(error) || attempt >= 20) throw error;
+        await delay(50, undefined, { signal });
+      }
+    }
   }
 
   async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
@@ -213,102 +226,34 @@ export class Guests {
       try {
         await this.#client.call('Tasks.Kill', { containerId: uid, signal: number, all: forced }, { signal });
       } catch (error) {
-        if (!isNotFound(error)) throw error; // it has ended already
+        if (!isTaskGone(error)) throw error; // it has ended already
       }
     };
+    const look = async () => {
+      const now = await this.state(uid, signal);
+      return now.state === 'exited' ? now.exit : undefined;
+    };
     let forced = graceMs <= 0;
-    let ended: { code: number; atMs: number } | undefined;
+    let exit: GuestExit | undefined;
     if (!forced) {
       await ask(false, signalNumber(record?.stopSignal ?? '') ?? SIGTERM);
-      ended = await this.#waitForEnd(uid, graceMs, signal);
-      forced = ended === undefined;
+      exit = await this.endings.wait(uid, graceMs, look, signal);
+      forced = exit === undefined;
     }
     if (forced) {
       await ask(true, SIGKILL);
-      ended = await this.#waitForEnd(uid, FORCED_END_LIMIT_MS, signal);
-      if (!ended) throw new SkerryError('guest_unresponsive', `${uid} did not end after SIGKILL`);
+      exit = await this.endings.wait(uid, FORCED_END_LIMIT_MS, look, signal);
+      if (!exit) throw new SkerryError('guest_unresponsive', `${uid} did not end after SIGKILL`);
     }
-    const exit = this.ended(uid, ended!.code, ended!.atMs) ?? vanished(Date.now());
-    return { state: 'exited', incarnation: have.incarnation, exit };
-  }
-
-  /** Its code and time, or undefined when it still runs after `limitMs`. */
-  async #waitForEnd(uid: Id<'instance'>, limitMs: number, signal: AbortSignal) {
-    const over = AbortSignal.timeout(Math.max(1, Math.ceil(limitMs)));
-    try {
-      const { exitStatus, exitedAt } = await this.#client.call(
-        'Tasks.Wait',
-        { containerId: uid },
-        { signal: AbortSignal.any([signal, over]), timeoutMs: limitMs + 60_000 },
-      );
-      return { code: exitStatus, atMs: toMillis(exitedAt) };
-    } catch (error) {
-      if (over.aborted && !signal.aborted) return undefined;
-      const exit = this.folders.read(uid)?.exit;
-      if (isNotFound(error) && exit) return { code: exit.code ?? 0, atMs: exit.atMs };
-      throw error;
-    }
-  }
-
-  outOfMemory(uid: Id<'instance'>, atMs: number): void {
-    if (this.folders.has(uid)) this.#oomAtMs.set(uid, atMs);
-  }
-
-  /** Takes note of an end, once: whoever hears of it first. Nothing waits in here, so nobody comes between. */
-  ended(uid: Id<'instance'>, code: number, atMs: number): GuestExit | undefined {
-    const record = this.folders.read(uid);
-    if (!record || record.exit) return record?.exit;
-    const oomAtMs = this.#oomAtMs.get(uid);
-    const oomJustBefore = oomAtMs !== undefined && Math.abs(atMs - oomAtMs) < OOM_REASON_MS;
-    const exit = judgeExit({
-      code,
-      atMs,
-      outOfMemory: oomJustBefore || (code === 128 + SIGKILL && cgroupOomKills(this.cgroup(uid)) > 0),
-      memoryLimitBytes: record.spec.memoryBytes,
-      stop: record.stop,
-    });
-    this.#finish(uid, record, exit);
-    return exit;
-  }
-
-  #finish(uid: Id<'instance'>, record: GuestRecord, exit: GuestExit): void {
-    this.folders.write(uid, { ...record, exit });
-    this.#oomAtMs.delete(uid);
-    this.#release(uid);
-    this.#options.onExit(uid, exit);
-  }
-
-  /** Its shim costs memory until the task is deleted; what is worth knowing has been written down. */
-  #release(uid: Id<'instance'>): void {
-    const release = this.#client
-      .call('Tasks.Delete', { containerId: uid })
-      .catch(() => undefined)
-      .then(() => {
-        this.#releasing.delete(uid);
-      });
-    this.#releasing.set(uid, release);
-  }
-
-  /** After a break: those that ended, and whose task nobody deleted since. */
-  releaseEnded(): void {
-    for (const uid of this.folders.list()) {
-      if (this.folders.read(uid)?.exit && !this.#releasing.has(uid)) this.#release(uid);
-    }
-  }
-
-  /** Whether all that it wrote is in its log: its log program ends with its task. */
-  hasLastWords(uid: Id<'instance'>): boolean {
-    const record = this.folders.read(uid);
-    return record === undefined || (record.exit !== undefined && !this.#releasing.has(uid));
-  }
-
-  async lastWords(uid: Id<'instance'>): Promise<void> {
-    await this.#releasing.get(uid);
+    return { state: 'exited', incarnation: have.incarnation, exit: exit! };
   }
 
   async remove(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
+    return this.endings.whileRemoving(uid, () => this.#remove(uid, signal));
+  }
+
+  async #remove(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
     const { engine, identity } = this.#options;
-    await this.#releasing.get(uid);
     await this.#endTask(uid, signal);
     await this.#gone(this.#client.call('Containers.Delete', { id: uid }, { signal }));
     const files = this.folders.files(uid);
@@ -318,33 +263,30 @@ export class Guests {
       throw new SkerryError('guest_unresponsive', `processes of ${uid} did not end`);
     }
     removeShimSocket(engine, identity, uid);
-    this.#oomAtMs.delete(uid);
+    rmSync(execFolder(identity, uid), { recursive: true, force: true });
     this.folders.remove(uid);
     return { state: 'absent' };
   }
 
   async #endTask(uid: Id<'instance'>, signal: AbortSignal): Promise<void> {
-    try {
-      const { process } = await this.#client.call('Tasks.Get', { containerId: uid }, { signal });
-      if (process.status !== TASK.stopped) {
-        await this.#gone(
-          this.#client.call('Tasks.Kill', { containerId: uid, signal: SIGKILL, all: true }, { signal }),
-        );
-        await this.#gone(
-          this.#client.call('Tasks.Wait', { containerId: uid }, { signal, timeoutMs: FORCED_END_LIMIT_MS }),
-        );
-      }
-      await this.#gone(this.#client.call('Tasks.Delete', { containerId: uid }, { signal }));
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
+    const task = await this.#task(uid, signal);
+    if (!task) return;
+    if (task.status !== TASK.stopped) {
+      await this.#gone(
+        this.#client.call('Tasks.Kill', { containerId: uid, signal: SIGKILL, all: true }, { signal }),
+      );
+      await this.#gone(
+        this.#client.call('Tasks.Wait', { containerId: uid }, { signal, timeoutMs: FORCED_END_LIMIT_MS }),
+      );
     }
+    await this.#gone(this.#client.call('Tasks.Delete', { containerId: uid }, { signal }));
   }
 
   async #gone(call: Promise<unknown>): Promise<void> {
     try {
       await call;
     } catch (error) {
-      if (!isNotFound(error)) throw error;
+      if (!isTaskGone(error)) throw error;
     }
   }
 

@@ -58,7 +58,7 @@ export async function clearEngine(engine: Engine, identity: Identity, signal: Ab
     await Promise.all(processesWithArgument(argument).map((ref) => endProcess(ref, 0)));
   }
   const engineFolder = join(identity.dataDir, 'containerd');
-  for (const folder of [paths.folder, engineFolder]) {
+  for (const folder of [paths.folder, engineFolder, join(identity.runDir, 'exec')]) {
     await unmountBelow(folder, signal);
     rmSync(folder, { recursive: true, force: true });
   }

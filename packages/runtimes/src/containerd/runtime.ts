@@ -3,7 +3,6 @@
  * by its address. This file only joins the parts; engine, guests, events, logs and exec each have their own.
  */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { cgroupUsage, type Identity } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type Bytes, type GuestStats, type Id, SkerryError } from '@skerry/model';
@@ -11,8 +10,10 @@ import { planGuest } from '../plan-guest.ts';
 import type { ExecPower, GuestState, GuestStep, Runtime } from '../port.ts';
 import { Engine } from './engine.ts';
 import { EventQueue } from './event-queue.ts';
+import { ExecExits } from './exec-exits.ts';
 import { openExec } from './exec-session.ts';
 import { translate } from './failures.ts';
+import { execFolder } from './guest-files.ts';
 import { Guests } from './guests.ts';
 import { clearEngine, clearShared } from './leftovers.ts';
 import { logLines } from './log-lines.ts';
@@ -46,23 +47,24 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
     logProgram,
     onExit: (uid, exit) => events.emit({ type: 'exited', uid, exit }),
   });
+  const execExits = new ExecExits();
   let subscription: Subscription | undefined;
 
-  const execFolder = (uid: Id<'instance'>) => join(identity.runDir, 'exec', uid);
   const memoryMessage = (uid: Id<'instance'>) =>
     `the kernel ended a process of ${guests.folders.read(uid)?.spec.name ?? uid}: over its memory limit`;
 
   const handlers = {
     exited(uid: string, code: number, atMs: number) {
-      guests.ended(uid as Id<'instance'>, code, atMs);
+      guests.endings.ended(uid as Id<'instance'>, code, atMs);
     },
+    execExited: (execId: string, code: number) => execExits.ended(execId, code),
     outOfMemory(uid: string, atMs: number) {
       const id = uid as Id<'instance'>;
-      guests.outOfMemory(id, atMs);
+      guests.endings.outOfMemory(id, atMs);
       if (guests.folders.has(id)) events.emit({ type: 'oom', uid: id, message: memoryMessage(id) });
     },
     resync() {
-      guests.releaseEnded();
+      guests.endings.releaseEnded();
       events.emit({ type: 'resync' });
     },
     async engineStarted() {
@@ -83,8 +85,12 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
     async exec(uid, request, signal) {
       const record = guests.folders.read(uid);
       if (!record || record.exit) throw new SkerryError('guest_not_running', `${uid} is not running`);
-      const folder = execFolder(uid);
-      return openExec({ client: engine.client, uid, process: record.process, folder }, request, signal);
+      const folder = execFolder(identity, uid);
+      return openExec(
+        { client: engine.client, exits: execExits, uid, process: record.process, folder },
+        request,
+        signal,
+      );
     },
   };
 
@@ -169,9 +175,9 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
       };
     },
     async *logs(uid, logOptions, signal) {
-      await guests.lastWords(uid);
+      await guests.endings.released(uid);
       const { folder } = guests.folders.files(uid);
-      yield* logLines(folder, logOptions, signal, () => guests.hasLastWords(uid));
+      yield* logLines(folder, logOptions, signal, () => guests.endings.hasLastWords(uid));
     },
     overheadBytes: () => OVERHEAD_BYTES as Bytes,
     exec,

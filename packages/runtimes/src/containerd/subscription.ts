@@ -13,6 +13,7 @@ import type { Logger } from './logger.ts';
 export interface SubscriptionHandlers {
   /** Of a container's first process, never of an `exec`. */
   exited(uid: string, code: number, atMs: number): void;
+  execExited(execId: string, code: number): void;
   outOfMemory(uid: string, atMs: number): void;
   /** Listening again after a break. `restarted`: by an engine that was started anew. */
   resync(): void;
@@ -107,6 +108,7 @@ export class Subscription {
           }>(event);
           if (exit.id === exit.containerId)
             this.#handlers.exited(exit.containerId, exit.exitStatus, toMillis(exit.exitedAt));
+          else this.#handlers.execExited(exit.id, exit.exitStatus);
         }
       }
     } finally {
