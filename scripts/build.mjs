@@ -1,6 +1,15 @@
 // Bundles the program into dist/: one entry, chunks that load only when they are needed (memory counts at the edge).
 // `--if-changed`: does nothing when no source is newer than the bundle.
-import { cpSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -31,11 +40,12 @@ const sources = ['packages', 'apps', 'scripts'].map((name) => newest(join(root, 
 sources.push(statSync(join(root, 'package-lock.json')).mtimeMs);
 if (process.argv.includes('--if-changed') && builtAt() > Math.max(...sources)) process.exit(0);
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
-mkdirSync(join(root, 'dist'), { recursive: true });
+// Beside the old one and swapped at the end: a program that starts meanwhile finds one or the other.
+const fresh = join(root, `dist.${process.pid}`);
+mkdirSync(fresh, { recursive: true });
 await build({
   entryPoints: { skerry: join(root, 'apps/cli/src/main.ts') },
-  outdir: join(root, 'dist'),
+  outdir: fresh,
   outExtension: { '.js': '.mjs' },
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
@@ -53,5 +63,9 @@ await build({
     js: "import { createRequire as skerryRequire } from 'node:module'; const require = skerryRequire(import.meta.url);",
   },
 });
-cpSync(join(root, 'package.json'), join(root, 'dist/package.json'));
-writeFileSync(stamp, new Date().toISOString());
+cpSync(join(root, 'package.json'), join(fresh, 'package.json'));
+writeFileSync(join(fresh, '.built'), new Date().toISOString());
+const old = `${fresh}.old`;
+if (existsSync(join(root, 'dist'))) renameSync(join(root, 'dist'), old);
+renameSync(fresh, join(root, 'dist'));
+rmSync(old, { recursive: true, force: true });
