@@ -41,7 +41,7 @@ describe('a function that never returns is cut off, reported, and the guest goes
       expect(answer.status).toBe(503);
       expect(JSON.parse(answer.body)).toMatchObject({ title: 'function timed out' });
       expect(ms).toBeGreaterThanOrEqual(290);
-      expect(ms).toBeLessThan(1500);
+      expect(ms).toBeLessThan(4000);
       await guest.said(/the function ran longer than 300 ms and was stopped/);
       expect(await metric(guest.peer, 'pebble_function_timeouts_total')).toBe(1);
       expect(await countOf(guest)).toBe(2);
@@ -105,7 +105,7 @@ test('a console that nobody reads does not stop the guest', () =>
       expect([200, 503]).toContain((await fetchOnce(guest.peer, '/chatter', {}, 15_000)).status);
     const start = performance.now();
     expect(await countOf(guest)).toBeGreaterThan(0);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(4000);
     guest.muteConsole(false);
     await fetchOnce(guest.peer, '/chatter');
     await guest.said(/line 1999/);
