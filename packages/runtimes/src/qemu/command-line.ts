@@ -22,8 +22,8 @@ const accelerator = (plan: LaunchPlan) =>
     : `tcg,thread=${plan.cpus > 1 ? 'multi' : 'single'},tb-size=${tcgBufferMiB(plan.memoryMiB)}`;
 
 /** File descriptors as skerry-run hands them over. */
-const KERNEL = '/proc/self/fd/6';
-const INITRD = '/proc/self/fd/7';
+const KERNEL = '/proc/self/fd/7';
+const INITRD = '/proc/self/fd/8';
 
 export function qemuArguments(plan: LaunchPlan): string[] {
   const micro = plan.machine === 'microvm';
@@ -45,7 +45,9 @@ export function qemuArguments(plan: LaunchPlan): string[] {
     '-no-reboot',
     ...['-display', 'none'],
     ...['-sandbox', SANDBOX],
-    ...['-machine', machine],
+    ...['-machine', `${machine},memory-backend=ram`],
+    // Guest memory in a memfd: anonymous memory is rounded up to huge pages, which makes all of a small guest resident.
+    ...['-object', `memory-backend-memfd,id=ram,size=${plan.memoryMiB}M,share=on`],
     ...['-accel', accelerator(plan)],
     ...['-cpu', plan.acceleration === 'kvm' ? 'host' : 'max'],
     ...['-m', `${plan.memoryMiB}M`],
@@ -56,9 +58,10 @@ export function qemuArguments(plan: LaunchPlan): string[] {
     ...(plan.kernelArguments === '' ? [] : ['-append', plan.kernelArguments]),
     ...['-chardev', 'socket,id=con,fd=3', '-serial', 'chardev:con'],
     ...['-chardev', 'socket,id=mon,fd=5,server=on,wait=off', '-mon', 'chardev=mon,mode=control'],
+    ...['-chardev', 'socket,id=own,fd=6', '-mon', 'chardev=own,mode=control'],
     ...network,
     ...['-device', 'isa-debug-exit,iobase=0x501,iosize=2'],
-    '-S',
+    '-S', // until skerry-run lets it begin
   ];
 }
 
