@@ -1,90 +1,113 @@
 /**
  * How a guest ended, from all that tells of it: the process' end, QEMU's events, the last lines of the console, what was
- * asked for. None of them is enough alone: isa-debug-exit ends QEMU without an event, and a power-off has no code.
+ * asked for. None of them is enough alone: isa-debug-exit ends QEMU without an event, and a power-off has no code. Pure.
  */
+import { constants } from 'node:os';
 import { formatBytes, type GuestExit } from '@skerry/model';
 
-export interface ExitEvidence {
-  /** As skerry-run wrote it; undefined where both were killed. */
-  readonly ended?: { readonly how: 'exited' | 'signaled'; readonly number: number; readonly atMs: number };
-  /** `reason` of QEMU's SHUTDOWN event. */
+/** What skerry-run saw. */
+export interface GuestEnd {
+  readonly how: 'exited' | 'signaled';
+  /** Status or signal. */
+  readonly number: number;
+  readonly atMs: number;
+  /** `reason` of QEMU's SHUTDOWN event; absent where there was none. */
   readonly shutdown?: string;
   readonly panicked: boolean;
-  readonly consoleTail: readonly string[];
+}
+
+export interface ExitEvidence {
+  /** Undefined where the supervisor was killed as well. */
+  readonly end: GuestEnd | undefined;
+  /** Of the image: each has its own way to say how it ended. */
+  readonly family: string;
+  /** Its last lines, and what QEMU itself said. */
+  readonly console: readonly string[];
+  readonly errors: readonly string[];
   /** What we asked for before it ended. */
-  readonly asked?: 'stopped' | 'killed';
+  readonly asked: 'stopped' | 'killed' | undefined;
   readonly oomKills: number;
-  readonly memoryBytes: number;
+  /** What its group may use. */
+  readonly memoryLimitBytes: number;
   readonly nowMs: number;
 }
 
-const SIGNALS: Record<number, string> = {
-  4: 'SIGILL',
-  6: 'SIGABRT',
-  7: 'SIGBUS',
-  9: 'SIGKILL',
-  11: 'SIGSEGV',
-  15: 'SIGTERM',
-  31: 'SIGSYS',
-};
-/** The first codes of pebble (guests/pebble/README.md, "How it ends"). */
+/** Codes that pebble ends with (guests/pebble/README.md, "How it ends"): kernel fault, too little memory. */
 const PANIC_CODES = new Set([4, 5]);
+const WORDS_LENGTH = 300;
 
-/** The last words of the console before its `EXIT` line: what a person wants to read. */
-function lastWords(tail: readonly string[]): string {
-  const words = tail.filter((line) => !line.startsWith('EXIT ') && line.trim() !== '').at(-1);
-  return words === undefined ? '' : `: ${words.slice(0, 300)}`;
+const signalName = (number: number) =>
+  Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? `signal ${number}`;
+
+/** The last words before the `EXIT` line: what a person wants to read. */
+function lastWords(lines: readonly string[]): string {
+  const words = lines.findLast((line) => !line.startsWith('EXIT ') && line.trim() !== '');
+  return words === undefined ? '' : `: ${words.slice(0, WORDS_LENGTH)}`;
 }
 
 export function judgeExit(evidence: ExitEvidence): GuestExit {
-  const { ended, shutdown, consoleTail, asked } = evidence;
-  const atMs = ended?.atMs ?? evidence.nowMs;
-  const printed = consoleTail
-    .map((line) => /^EXIT code=(\d+)/.exec(line)?.[1])
-    .findLast((code) => code !== undefined);
-  if (asked === 'killed')
-    return { reason: 'killed', message: 'it did not stop in time and was forced', atMs };
-  if (asked === 'stopped') return { reason: 'stopped', message: 'it was asked to stop', atMs };
-  if (!ended) return { reason: 'vanished', message: 'its process is gone and nobody saw it end', atMs };
-  if (ended.how === 'signaled') {
-    const signal = SIGNALS[ended.number] ?? `signal ${ended.number}`;
-    if (evidence.oomKills > 0) {
-      return {
-        reason: 'oom',
-        signal,
-        message: `its hypervisor used more than the ${formatBytes(evidence.memoryBytes)} it may have`,
-        atMs,
-      };
-    }
-    return { reason: 'signal', signal, message: `its hypervisor was ended by ${signal}`, atMs };
+  const { end, asked, nowMs } = evidence;
+  const atMs = end?.atMs ?? nowMs;
+  if (asked === 'killed') {
+    return { reason: 'killed', message: 'was asked to stop, did not in time, and was forced', atMs };
   }
-  if (evidence.panicked || shutdown === 'guest-panic')
-    return { reason: 'panic', message: `its kernel gave up${lastWords(consoleTail)}`, atMs };
-  // isa-debug-exit: the status is odd, (code << 1) | 1. Status 1 is QEMU's own failure too: then nothing was printed.
-  const viaPort = ended.number % 2 === 1 ? ended.number >> 1 : undefined;
-  const code =
-    printed !== undefined
-      ? Number(printed)
-      : ended.number === 1 && consoleTail.length === 0
-        ? undefined
-        : viaPort;
+  if (asked === 'stopped') return { reason: 'stopped', message: 'stopped when asked to', atMs };
+  if (!end) return { reason: 'vanished', message: 'is gone and nobody saw it end', atMs };
+  return end.how === 'signaled' ? bySignal(end, evidence) : byItself(end, evidence);
+}
+
+function bySignal({ number, atMs }: GuestEnd, { oomKills, memoryLimitBytes }: ExitEvidence): GuestExit {
+  const signal = signalName(number);
+  if (oomKills > 0 && signal === 'SIGKILL') {
+    const message = `its hypervisor used more than the ${formatBytes(memoryLimitBytes)} it may have`;
+    return { reason: 'oom', signal, message, atMs };
+  }
+  return { reason: 'signal', signal, message: `its hypervisor was ended by ${signal}`, atMs };
+}
+
+function byItself(end: GuestEnd, evidence: ExitEvidence): GuestExit {
+  const { number, atMs, shutdown } = end;
+  const { console, errors } = evidence;
+  const code = codeOf(end, evidence);
+  if (code === 'panic' || end.panicked || shutdown === 'guest-panic') {
+    return { reason: 'panic', message: `its kernel gave up${lastWords(console)}`, atMs };
+  }
+  if (code === 0) return { reason: 'completed', code, message: 'ended by itself with code 0', atMs };
   if (code !== undefined) {
-    if (code === 0) return { reason: 'completed', code, message: 'it ended by itself', atMs };
     const reason = PANIC_CODES.has(code) ? 'panic' : 'error';
-    return { reason, code, message: `it ended with code ${code}${lastWords(consoleTail)}`, atMs };
+    return { reason, code, message: `ended by itself with code ${code}${lastWords(console)}`, atMs };
   }
-  if (ended.number !== 0)
-    return {
-      reason: 'start-failed',
-      code: ended.number,
-      message: `QEMU ended with status ${ended.number}`,
-      atMs,
-    };
-  if (shutdown === 'guest-reset')
-    return {
-      reason: 'panic',
-      message: `it reset itself, as a kernel does that faults thrice${lastWords(consoleTail)}`,
-      atMs,
-    };
-  return { reason: 'completed', code: 0, message: 'it powered itself off', atMs };
+  if (shutdown === 'guest-reset') {
+    const message = `it reset itself, as a kernel does that faults thrice${lastWords(console)}`;
+    return { reason: 'panic', message, atMs };
+  }
+  if (number !== 0) {
+    const message = `QEMU ended with status ${number}${lastWords(errors)}`;
+    return { reason: 'start-failed', code: number, message, atMs };
+  }
+  return { reason: 'completed', code: 0, message: 'powered itself off', atMs };
+}
+
+/** What Unikraft and Solo5 leave through the port, whatever their program's code was. */
+const HALT = 41;
+const CRASH = 42;
+
+/**
+ * The guest's own code: as it printed it, else as it left through isa-debug-exit, whose status is odd: (code << 1) | 1.
+ * Status 1 is also QEMU's own failure: then the guest printed nothing.
+ */
+function codeOf({ number }: GuestEnd, { console, family }: ExitEvidence): number | 'panic' | undefined {
+  if (number % 2 === 0) return undefined;
+  const code = number >> 1;
+  const printed = (pattern: RegExp) => console.flatMap((line) => pattern.exec(line)?.[1] ?? []).at(-1);
+  if (family === 'unikraft' && code === HALT) return 0;
+  if (family === 'unikraft' && code === CRASH) return 'panic';
+  if (family === 'solo5' && code === HALT) {
+    const said = printed(/solo5_exit\((\d{1,9})\) called/);
+    if (said === undefined && console.some((line) => line.includes('ABORT'))) return 'panic';
+    return Number(said ?? 0);
+  }
+  const said = printed(/^EXIT code=(\d{1,9})$/);
+  if (said !== undefined) return Number(said);
+  return number === 1 && console.length === 0 ? undefined : code;
 }

@@ -1,82 +1,111 @@
 /**
- * The files of one guest. In the run folder (gone after a reboot, as the guest is): what it was made from, and what
- * skerry-run writes. In the data folder: its console log.
+ * The files of one guest. In the data folder: its record and its console log, kept while it exists. In the run folder (gone
+ * after a reboot, as the guest is): what skerry-run writes, its sockets. What is there of a guest is read from here alone.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  commandLine,
-  type Identity,
-  isAlive,
-  type ProcessRef,
-  processRef,
-  writeFileDurably,
-} from '@skerry/host';
+import { commandLine, type Identity, type ProcessRef, processesWithArgument, processRef } from '@skerry/host';
 import type { Id } from '@skerry/model';
+import { parseLogLine } from '../containerd/log-lines.ts';
 import type { GuestSpec } from '../port.ts';
-import type { ExitEvidence } from './exit.ts';
+import type { GuestEnd } from './exit.ts';
 
-export interface GuestFile {
+export interface GuestRecord {
   readonly spec: GuestSpec;
-  readonly createdAtMs: number;
+  /** Set right before the supervisor is started. */
+  readonly startedAtMs?: number;
+  readonly family: string;
+  /** It has a power button that QEMU can press. */
+  readonly powerButton: boolean;
   /** What was asked of it: kept, so that an agent that starts anew judges its end rightly. */
   readonly asked?: 'stopped' | 'killed';
 }
+
+const RECORD = 'unikernel.json';
+/** Enough for the last words of any guest. */
+const TAIL_BYTES = 16 * 1024;
 
 export class GuestFolder {
   readonly run: string;
   readonly data: string;
   readonly cgroup: string;
+  readonly uid: Id<'instance'>;
 
-  constructor(
-    identity: Identity,
-    readonly uid: Id<'instance'>,
-  ) {
+  constructor(identity: Identity, uid: Id<'instance'>) {
+    this.uid = uid;
     this.run = join(identity.runDir, 'g', uid);
     this.data = join(identity.dataDir, 'guests', uid);
     this.cgroup = `${identity.cgroup}/${uid}`;
   }
 
-  path(name: 'qmp' | 'console' | 'pid' | 'exit' | 'guest.json'): string {
+  path(name: 'qmp' | 'console' | 'pid' | 'exit'): string {
     return join(this.run, name);
   }
 
-  async make(file: GuestFile): Promise<void> {
-    await mkdir(this.run, { recursive: true, mode: 0o700 });
-    await mkdir(this.data, { recursive: true, mode: 0o700 });
-    this.write(file);
+  /** An argument in QEMU's command line and in its supervisor's, and in no other. */
+  get mark(): string {
+    return `guest=${this.uid}`;
   }
 
-  write(file: GuestFile): void {
-    writeFileDurably(this.path('guest.json'), JSON.stringify(file));
+  make(): void {
+    mkdirSync(this.run, { recursive: true, mode: 0o700 });
+    mkdirSync(this.data, { recursive: true, mode: 0o700 });
   }
 
-  read(): GuestFile | undefined {
+  get exists(): boolean {
+    return existsSync(join(this.data, RECORD)) || existsSync(this.run);
+  }
+
+  /** Whole or not at all, but not synced: after a power cut no guest runs, whatever its record says. */
+  write(record: GuestRecord): void {
+    const path = join(this.data, RECORD);
+    writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
+  /** Undefined where there is none, or none that can be read. */
+  read(): GuestRecord | undefined {
     try {
-      return JSON.parse(readFileSync(this.path('guest.json'), 'utf8')) as GuestFile;
+      return JSON.parse(readFileSync(join(this.data, RECORD), 'utf8')) as GuestRecord;
     } catch {
       return undefined;
     }
   }
 
-  /** QEMU's process while it lives. A reused id is told by its command line: it names this guest. */
+  /** QEMU's process while it lives. A reused id is told by its command line. */
   process(): ProcessRef | undefined {
     const pid = Number(this.#text('pid'));
     const ref = pid > 0 ? processRef(pid) : undefined;
-    if (!ref || !isAlive(ref)) return undefined;
-    return commandLine(ref).includes(`guest=${this.uid}`) ? ref : undefined;
+    return ref && commandLine(ref).includes(this.mark) ? ref : undefined;
   }
 
-  get wasStarted(): boolean {
-    return existsSync(this.path('pid'));
+  /** QEMU and its supervisor, found by their arguments: for what has no pid file yet, or lost it. */
+  processes(): ProcessRef[] {
+    return processesWithArgument(this.mark);
   }
 
-  ended(): ExitEvidence['ended'] {
-    const match = /^(exited|signaled) (\d+) (\d+)$/.exec(this.#text('exit').trim());
-    return match
-      ? { how: match[1] as 'exited' | 'signaled', number: Number(match[2]), atMs: Number(match[3]) }
-      : undefined;
+  /** As skerry-run wrote it. */
+  ended(): GuestEnd | undefined {
+    const match = /^(exited|signaled) (\d+) (\d+) (\S+) ([01])$/.exec(this.#text('exit').trim());
+    if (!match) return undefined;
+    const [, how, number, atMs, shutdown, panicked] = match;
+    return {
+      how: how as GuestEnd['how'],
+      number: Number(number),
+      atMs: Number(atMs),
+      ...(shutdown === '-' ? {} : { shutdown: shutdown! }),
+      panicked: panicked === '1',
+    };
+  }
+
+  /** The end of the log: what the guest printed (c) and what QEMU itself said (e), oldest first. */
+  async tail(): Promise<{ console: string[]; errors: string[] }> {
+    const lines = (await lastText(join(this.data, 'log')))
+      .split('\n')
+      .flatMap((line) => parseLogLine(line) ?? []);
+    const of = (stream: string) => lines.filter((line) => line.stream === stream).map((line) => line.text);
+    return { console: of('console'), errors: of('stderr') };
   }
 
   #text(name: 'pid' | 'exit'): string {
@@ -87,13 +116,35 @@ export class GuestFolder {
     }
   }
 
-  async remove(): Promise<void> {
-    await rm(this.run, { recursive: true, force: true });
-    await rm(this.data, { recursive: true, force: true });
+  remove(): void {
+    rmSync(this.run, { recursive: true, force: true });
+    rmSync(this.data, { recursive: true, force: true });
   }
 
-  static async list(identity: Identity): Promise<Id<'instance'>[]> {
-    const names = await readdir(join(identity.runDir, 'g')).catch(() => []);
-    return names as Id<'instance'>[];
+  static list(identity: Identity): Id<'instance'>[] {
+    const names = (folder: string) => {
+      try {
+        return readdirSync(folder);
+      } catch {
+        return []; // no guest was ever made
+      }
+    };
+    const data = join(identity.dataDir, 'guests');
+    const recorded = names(data).filter((uid) => existsSync(join(data, uid, RECORD)));
+    return [...new Set([...recorded, ...names(join(identity.runDir, 'g'))])] as Id<'instance'>[];
+  }
+}
+
+async function lastText(path: string): Promise<string> {
+  const file = await open(path).catch(() => undefined);
+  if (!file) return '';
+  try {
+    const { size } = await file.stat();
+    const from = Math.max(0, size - TAIL_BYTES);
+    const buffer = Buffer.alloc(Math.min(size, TAIL_BYTES));
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, from);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
   }
 }

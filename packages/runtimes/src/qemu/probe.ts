@@ -1,7 +1,8 @@
 /** What of the unikernel runtime works on this node, and what to do where it does not. */
 import { cgroupMode, run } from '@skerry/host';
 import { asSkerryError, type ProbeFinding } from '@skerry/model';
-import { type Acceleration, QEMU } from './acceleration.ts';
+import type { Acceleration } from './acceleration.ts';
+import { QEMU } from './supervise.ts';
 
 export async function probeQemu(
   acceleration: () => Promise<Acceleration>,

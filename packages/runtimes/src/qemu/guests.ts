@@ -1,0 +1,289 @@
+/**
+ * One unikernel from `create` to `remove`. What is there of a guest is read from its folder and its processes, so whoever
+ * starts anew knows as much as the one before; each verb may be repeated after a crash at any of its lines.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  cgroupOomKills,
+  cgroupProcesses,
+  endProcess,
+  type Identity,
+  isAlive,
+  type ProcessRef,
+  processRef,
+  removeCgroup,
+  signalProcess,
+  waitForEnd,
+} from '@skerry/host';
+import type { ImageContent } from '@skerry/images';
+import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
+import type { GuestSpec, GuestState } from '../port.ts';
+import type { Acceleration } from './acceleration.ts';
+import { kernelArguments } from './command-line.ts';
+import { judgeExit } from './exit.ts';
+import { GuestFolder } from './guest-folder.ts';
+import { kernelImage } from './kernel-image.ts';
+import { LiveGuest } from './live-guest.ts';
+import { groupLimits, memoryMiBOf } from './memory.ts';
+import { supervise } from './supervise.ts';
+
+type Uid = Id<'instance'>;
+
+export interface GuestsOptions {
+  readonly identity: Identity;
+  readonly images: ImageContent;
+  readonly kernelPath: string;
+  readonly supervisorPath: string;
+  readonly acceleration: (signal: AbortSignal) => Promise<Acceleration>;
+  /** Called once for each end that was watched. */
+  readonly onExit: (uid: Uid, exit: GuestExit) => void;
+}
+
+/** A supervisor that was just started writes its pid file within milliseconds. */
+const PID_FILE_LIMIT_MS = 5000;
+const END_LIMIT_MS = 10_000;
+const MONITOR_LIMIT_MS = 1000;
+/** After `quit` QEMU ends at once; a machine under load is given so long. */
+const QUIT_LIMIT_MS = 3000;
+
+export class Guests {
+  readonly #options: GuestsOptions;
+  readonly #live = new Map<Uid, LiveGuest>();
+
+  constructor(options: GuestsOptions) {
+    this.#options = options;
+  }
+
+  folder(uid: Uid): GuestFolder {
+    return new GuestFolder(this.#options.identity, uid);
+  }
+
+  /** Lets go of all; they go on. */
+  release(): void {
+    for (const live of this.#live.values()) live.release();
+    this.#live.clear();
+  }
+
+  async state(uid: Uid): Promise<GuestState> {
+    const folder = this.folder(uid);
+    if (!folder.exists) return { state: 'absent' };
+    const record = folder.read();
+    const incarnation = record?.spec.incarnation ?? '';
+    if (record && record.startedAtMs === undefined) return { state: 'created', incarnation };
+    const process = await this.#process(folder);
+    if (!record || !process) {
+      return { state: 'exited', incarnation, exit: await this.#exitOf(folder) };
+    }
+    return { state: 'running', incarnation, pid: process.pid, startedAtMs: record.startedAtMs! };
+  }
+
+  /** QEMU while it runs; waits for the pid file where an agent ended right after it had started the supervisor. */
+  async #process(folder: GuestFolder): Promise<ProcessRef | undefined> {
+    if (folder.ended()) return undefined;
+    const process = folder.process();
+    if (process) return process;
+    const until = performance.now() + PID_FILE_LIMIT_MS;
+    while (folder.processes().length > 0 && performance.now() < until) {
+      await pause(10);
+      if (folder.ended()) return undefined;
+      const found = folder.process();
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  /** Watches for its end from now on. */
+  watch(uid: Uid): LiveGuest {
+    const known = this.#live.get(uid);
+    if (known) return known;
+    const folder = this.folder(uid);
+    const live = new LiveGuest(folder, () => void this.#ended(folder, live));
+    this.#live.set(uid, live);
+    return live;
+  }
+
+  async #ended(folder: GuestFolder, live: LiveGuest): Promise<void> {
+    const exit = await this.#exitOf(folder);
+    if (this.#live.get(folder.uid) !== live) return; // let go meanwhile
+    this.#live.delete(folder.uid);
+    this.#options.onExit(folder.uid, exit);
+  }
+
+  async #exitOf(folder: GuestFolder): Promise<GuestExit> {
+    const record = folder.read();
+    return judgeExit({
+      end: folder.ended(),
+      ...(await folder.tail()),
+      asked: record?.asked,
+      family: record?.family ?? 'generic',
+      oomKills: cgroupOomKills(folder.cgroup),
+      memoryLimitBytes: record ? groupLimits(record.spec).memoryBytes : 0,
+      nowMs: Math.max(record?.startedAtMs ?? 0, Date.now()),
+    });
+  }
+
+  async create(spec: GuestSpec): Promise<GuestState> {
+    const have = await this.state(spec.uid);
+    if (have.state !== 'absent') {
+      if (have.incarnation === spec.incarnation) return have;
+      throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
+    }
+    if (spec.network && spec.network.kind !== 'tap')
+      throw new SkerryError('unsupported', 'a unikernel needs a tap device, not a network namespace');
+    if (spec.volumes.length > 0)
+      throw new SkerryError(
+        'unsupported',
+        'a unikernel has no file system that a volume could be mounted in',
+      );
+    const { images, kernelPath } = this.#options;
+    const { family, kind, machine } = await kernelImage(images, spec.imageDigest, kernelPath);
+    const folder = this.folder(spec.uid);
+    try {
+      folder.make();
+      folder.write({ spec, family, powerButton: kind === 'unikernel' && machine === 'q35' });
+    } catch (cause) {
+      folder.remove();
+      const full = (cause as NodeJS.ErrnoException).code === 'ENOSPC';
+      const text = `the folder of ${spec.name} could not be made: ${(cause as Error).message}`;
+      throw new SkerryError(full ? 'disk_full' : 'guest_start_failed', text, { cause });
+    }
+    return { state: 'created', incarnation: spec.incarnation };
+  }
+
+  async start(uid: Uid, signal: AbortSignal): Promise<GuestState> {
+    const have = await this.state(uid);
+    if (have.state === 'absent')
+      throw new SkerryError('guest_start_failed', `the guest ${uid} was not created`);
+    if (have.state !== 'created') return have;
+    const folder = this.folder(uid);
+    const record = folder.read()!;
+    const { spec } = record;
+    const { images, kernelPath, supervisorPath, acceleration: accelerated } = this.#options;
+    const [acceleration, image] = await Promise.all([
+      accelerated(signal),
+      kernelImage(images, spec.imageDigest, kernelPath),
+    ]);
+    const nowMs = Date.now();
+    folder.make(); // its run folder is gone where the machine was started anew since it was created
+    folder.write({ ...record, startedAtMs: nowMs });
+    const { network } = spec;
+    const words = { kind: image.kind, family: image.family, nowMs, seed: randomBytes(32).toString('hex') };
+    try {
+      await supervise(
+        {
+          ...{ supervisorPath, runFolder: folder.run, logFolder: folder.data, mark: folder.mark },
+          cgroup: { path: folder.cgroup, limits: groupLimits(spec) },
+          ...(acceleration.group === undefined ? {} : { group: acceleration.group }),
+          ...(network?.kind === 'tap' ? { tap: network.device } : {}),
+          kernel: image.kernel,
+          ...(image.initrd === undefined ? {} : { initrd: image.initrd }),
+          plan: {
+            machine: image.machine,
+            acceleration: acceleration.kind,
+            memoryMiB: memoryMiBOf(spec.memoryBytes),
+            cpus: Math.max(1, Math.ceil(spec.cpus)),
+            hasInitrd: image.initrd !== undefined,
+            kernelArguments: kernelArguments(spec, words),
+            ...(network ? { mac: network.mac } : {}),
+          },
+        },
+        signal,
+      );
+    } catch (error) {
+      await this.#clear(folder);
+      folder.write(record);
+      throw error;
+    }
+    const live = this.watch(uid);
+    await live.settled;
+    const state = await this.state(uid);
+    if (state.state === 'exited' && state.exit.reason === 'start-failed') {
+      this.#forget(uid);
+      throw new SkerryError('guest_start_failed', `${spec.name} could not be started: ${state.exit.message}`);
+    }
+    return state;
+  }
+
+  #forget(uid: Uid): void {
+    this.#live.get(uid)?.release();
+    this.#live.delete(uid);
+  }
+
+  async stop(uid: Uid, graceMs: Millis, signal: AbortSignal): Promise<GuestState> {
+    const have = await this.state(uid);
+    const folder = this.folder(uid);
+    const process = folder.process();
+    if (have.state !== 'running' || !process) return have;
+    const record = folder.read()!;
+    try {
+      if (graceMs > 0) await this.#ask(folder, graceMs, signal);
+      if (isAlive(process)) {
+        folder.write({ ...record, asked: 'killed' });
+        signalProcess(process, 'SIGKILL');
+        if (!(await waitForEnd(process, END_LIMIT_MS, signal)))
+          throw new SkerryError('guest_unresponsive', `QEMU ${process.pid} did not end after SIGKILL`);
+      }
+    } catch (error) {
+      if (isAlive(process)) folder.write(record); // it goes on: a later end is its own
+      throw signal.aborted ? new SkerryError('cancelled', 'the stop was cancelled', { cause: error }) : error;
+    }
+    await this.#exitFile(folder);
+    return this.state(uid);
+  }
+
+  /** By the power button where it has one. Otherwise its machine is switched off: nothing of it could be saved. */
+  async #ask(folder: GuestFolder, graceMs: number, signal: AbortSignal): Promise<void> {
+    const process = folder.process();
+    const record = folder.read();
+    if (!process || !record) return;
+    folder.write({ ...record, asked: 'stopped' });
+    const live = this.watch(folder.uid);
+    await Promise.race([live.settled, pause(MONITOR_LIMIT_MS)]);
+    const command = record.powerButton ? 'system_powerdown' : 'quit';
+    const answer = live.qmp?.execute(command, MONITOR_LIMIT_MS).then(
+      () => true,
+      () => !isAlive(process),
+    );
+    if (!(await answer)) return; // nobody heard it: waiting is of no use
+    await waitForEnd(process, record.powerButton ? graceMs : Math.min(graceMs, QUIT_LIMIT_MS), signal);
+  }
+
+  /** The supervisor writes it a moment after QEMU ended. */
+  async #exitFile(folder: GuestFolder): Promise<void> {
+    const until = performance.now() + 1000;
+    while (!folder.ended() && performance.now() < until) await pause(5);
+  }
+
+  async remove(uid: Uid): Promise<GuestState> {
+    const folder = this.folder(uid);
+    this.#forget(uid);
+    if (folder.exists) await this.#clear(folder);
+    folder.remove();
+    return { state: 'absent' };
+  }
+
+  /** No process and no group of it is left. Errors: guest_unresponsive. */
+  async #clear(folder: GuestFolder): Promise<void> {
+    const { uid } = folder;
+    const until = performance.now() + END_LIMIT_MS;
+    const qemu = folder.process();
+    if (qemu) {
+      await endProcess(qemu, 0); // alone and first: its supervisor then buries it and ends
+      await this.#exitFile(folder);
+    }
+    for (;;) {
+      const inside = cgroupProcesses(folder.cgroup).flatMap((pid) => processRef(pid) ?? []);
+      const left = [...inside, ...folder.processes()];
+      await Promise.all(left.map((one) => endProcess(one, 0)));
+      if (left.length === 0 && removeCgroup(folder.cgroup)) return;
+      if (performance.now() > until)
+        throw new SkerryError('guest_unresponsive', `processes of ${uid} did not end`);
+      if (left.length === 0) await pause(5);
+    }
+  }
+
+  list(): Uid[] {
+    return GuestFolder.list(this.#options.identity);
+  }
+}
