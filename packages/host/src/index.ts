@@ -14,6 +14,7 @@ export * from './listeners.ts';
 export * from './machine.ts';
 export * from './mounts.ts';
 export * from './netns.ts';
+export * from './netns-sysctl.ts';
 export * from './nft.ts';
 export * from './process.ts';
 export * from './qmp.ts';

@@ -113,7 +113,7 @@ export class EngineClient {
     this.#metadata.set('containerd-namespace', namespace);
   }
 
-  /** Opened by the first call, also after `close`: what removes everything may come after letting go. */
+  /** Made when it is first needed, and again after `close`. */
   get #client(): Client {
     this.#open ??= new Client(`unix://${this.#socket}`, credentials.createInsecure(), {
       'grpc.initial_reconnect_backoff_ms': 50,

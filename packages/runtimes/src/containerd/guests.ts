@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Identity } from '@skerry/host';
-import { cgroupHasSwapLimit, openFilesLimit } from '@skerry/host';
+import { cgroupHasSwapLimit, openFilesLimit, setNetnsSysctls } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestSpec, GuestState } from '../port.ts';
@@ -20,7 +20,7 @@ import { ImageUnpacker } from './image-unpack.ts';
 import { USER_NAMESPACE } from './layer-source.ts';
 import { clearCgroup, removeShimSocket, unmountGuest } from './leftovers.ts';
 import type { Logger } from './logger.ts';
-import { OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
+import { NETWORK_SYSCTLS, OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
 import { isPlainRoot, layerFolders, resolveUser } from './oci-user.ts';
 import { limitedLayer } from './writable-layer.ts';
 
@@ -153,6 +153,9 @@ export class Guests {
     };
     const [rootfs] = await Promise.all([
       preparing,
+      shift !== undefined && spec.network?.kind === 'netns'
+        ? setNetnsSysctls(spec.network.path, NETWORK_SYSCTLS, signal)
+        : undefined,
       this.#client.call('Containers.Create', { container }, { signal }),
     ]);
     const query = `--folder=${encodeURIComponent(files.folder)}`;

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import type { ImageContent } from '@skerry/images';
 import { newId, SkerryError } from '@skerry/model';
 import { alreadyExists, type EngineClient, isNotFound, SNAPSHOTTER, type SnapshotInfo } from './client.ts';
+import { translate } from './failures.ts';
 import { type ContainerImage, containerImage, type LayerFact } from './image-facts.ts';
 import { type IdShift, layerSource } from './layer-source.ts';
 import type { Logger } from './logger.ts';
@@ -72,10 +73,14 @@ export class ImageUnpacker {
     const chain = chainIds(image.layers.map((layer) => layer.diffId)).map((id) => `${id}${suffix}`);
     const snapshot = chain.at(-1)!;
     if (await this.#exists(snapshot)) return { image, snapshot };
-    for (const [i, layer] of image.layers.entries()) {
-      if (!(await this.#exists(chain[i]!))) {
-        await this.#apply(layer, chain[i]!, chain[i - 1] ?? '', digest, shift, signal);
+    try {
+      for (const [i, layer] of image.layers.entries()) {
+        if (!(await this.#exists(chain[i]!))) {
+          await this.#apply(layer, chain[i]!, chain[i - 1] ?? '', digest, shift, signal);
+        }
       }
+    } catch (error) {
+      throw translate(error, 'image_invalid', `the image ${digest.slice(0, 19)} could not be unpacked`);
     }
     this.#logger.info({ image: digest, layers: image.layers.length }, 'image unpacked');
     void this.sweep().catch((error) => this.#logger.warn({ err: error }, 'old images could not be swept'));

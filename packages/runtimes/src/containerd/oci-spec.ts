@@ -33,6 +33,15 @@ const MASKED = [
 ]; // prettier-ignore
 const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
+/**
+ * The network namespace is the guest's own: any of its users may use low ports and ping. A mapped user can not set it from
+ * inside, so for those it is set from outside.
+ */
+export const NETWORK_SYSCTLS = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+} as const;
+
 export interface SpecInput {
   readonly guest: GuestSpec;
   readonly image: ImageDefaults;
@@ -117,15 +126,7 @@ export function runtimeSpec(input: SpecInput): object {
       namespaces: namespaces(guest),
       ...(mapped ? { uidMappings: mapping, gidMappings: mapping } : {}),
       resources: resources(input),
-      // The namespace is the guest's own: any of its users may use low ports and ping. A mapped user can not set it.
-      ...(mapped
-        ? {}
-        : {
-            sysctl: {
-              'net.ipv4.ip_unprivileged_port_start': '0',
-              'net.ipv4.ping_group_range': '0 2147483647',
-            },
-          }),
+      ...(mapped ? {} : { sysctl: NETWORK_SYSCTLS }),
       seccomp: seccompProfile(capabilitySet(guest.security.capabilities)),
       maskedPaths: MASKED,
       readonlyPaths: READ_ONLY,

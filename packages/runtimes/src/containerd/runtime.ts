@@ -26,6 +26,8 @@ import { layerBytes } from './writable-layer.ts';
 /** A shim and its log program, measured (docs of the runtime); beyond the container's own limit. */
 const OVERHEAD_BYTES = 14 * 1024 * 1024;
 
+const SWEEP_EVERY_MS = 30_000;
+
 export interface ContainerdOptions {
   readonly identity: Identity;
   readonly images: ImageContent;
@@ -49,6 +51,7 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
   });
   const execExits = new ExecExits();
   let subscription: Subscription | undefined;
+  let sweeping: NodeJS.Timeout | undefined;
 
   const memoryMessage = (uid: Id<'instance'>) =>
     `the kernel ended a process of ${guests.folders.read(uid)?.spec.name ?? uid}: over its memory limit`;
@@ -106,15 +109,22 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
       if (subscription) return;
       const started = await engine.ensure(signal);
       if (started) await guests.unpacker.clearInterrupted();
+      await guests.unpacker.sweep();
       subscription = new Subscription(engine, identity.engineNamespace, handlers, logger);
       await subscription.start(signal);
+      // Images go without a word to us; their snapshots follow.
+      sweeping = setInterval(() => {
+        guests.unpacker.sweep().catch((error) => logger.debug({ err: error }, 'images were not swept'));
+      }, SWEEP_EVERY_MS).unref();
     },
     async stop() {
+      clearInterval(sweeping);
       await subscription?.stop();
       subscription = undefined;
       engine.close();
     },
     async destroy(signal) {
+      clearInterval(sweeping);
       await subscription?.stop();
       subscription = undefined;
       const wasMade = !engine.isPrivate || existsSync(engine.paths.root);

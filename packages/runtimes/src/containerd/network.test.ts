@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { netnsPath, run as runHost } from '@skerry/host';
+import { eventually } from '@skerry/testkit';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { GuestSpec, Runtime } from '../port.ts';
+import { createWorld, guestSpec, logText, run, shell, type World } from './testing/world.ts';
+
+let world: World;
+let runtime: Runtime;
+const made: string[] = [];
+const signal = AbortSignal.timeout(300_000);
+const ip = (...args: string[]) => runHost('ip', args, { signal, timeoutMs: 10_000 });
+const ADDRESS = '10.201.77.2';
+
+beforeAll(async () => {
+  world = await createWorld();
+  runtime = world.runtime();
+  await runtime.start(signal);
+});
+afterAll(async () => {
+  await world.end();
+  for (const netns of made) await ip('netns', 'delete', netns);
+});
+
+/** In a network namespace of its own, as the network room makes it. */
+async function attached(change: Partial<GuestSpec>): Promise<GuestSpec> {
+  const netns = `${world.identity.netnsPrefix}net${made.length}`;
+  made.push(netns);
+  await ip('netns', 'add', netns);
+  await ip('-n', netns, 'link', 'set', 'lo', 'up');
+  await ip('-n', netns, 'address', 'add', `${ADDRESS}/32`, 'dev', 'lo');
+  const spec = guestSpec(world.images, change);
+  const address = { address: ADDRESS, prefixLength: 24, gateway: '10.201.77.1', dns: '10.201.77.1' };
+  const network = { ...address, uid: spec.uid, mac: '02:00:00:00:00:01', mtu: 1500 };
+  return { ...spec, network: { ...network, kind: 'netns', netns, path: netnsPath(netns) } };
+}
+
+test('a container is in the network namespace that was prepared for it, and knows name server and own name', async () => {
+  const script = `cat /etc/resolv.conf; grep guest-0 /etc/hosts; cat /proc/sys/net/ipv4/ping_group_range; grep -c ${ADDRESS} /proc/net/fib_trie`;
+  const spec = await attached(shell(script));
+  await run(runtime, spec);
+  const text = await eventually('its output', async () => {
+    const seen = await logText(runtime, spec.uid);
+    return seen.split('\n').length >= 5 ? seen : undefined;
+  });
+  expect(text.split('\n').slice(0, 4)).toEqual([
+    'nameserver 10.201.77.1',
+    'options ndots:0',
+    `${ADDRESS} guest-0`,
+    '0\t2147483647',
+  ]);
+  expect(Number(text.split('\n')[4])).toBeGreaterThan(0);
+});
+
+test.each([
+  ['root', {}],
+  ['a user of the image', { user: 'worker' }],
+  ['root of a mapped user namespace', { userNamespace: true }],
+])('%s may listen on port 80', async (_who, security) => {
+  const spec = await attached(
+    shell('mkdir -p /tmp/w; echo served > /tmp/w/index.html; exec httpd -f -p 80 -h /tmp/w'),
+  );
+  const state = await run(runtime, { ...spec, security: { ...spec.security, ...security } });
+  const pid = state.state === 'running' ? state.pid : 0;
+  // Port 80 in the state LISTEN, as proc_net_tcp(5) writes it.
+  await eventually('it listens', async () =>
+    ['tcp', 'tcp6'].some((name) => /:0050 \S+ 0A /.test(readFileSync(`/proc/${pid}/net/${name}`, 'utf8'))),
+  );
+  await runtime.apply({ do: 'stop', uid: spec.uid, graceMs: 100 as never }, signal);
+  await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+});
