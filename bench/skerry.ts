@@ -1,0 +1,167 @@
+/** Skerry as the benchmarks use it: the program with a data folder of its own, its API, and a watch that keeps the time. */
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Client, createClient } from '@skerry/contract';
+import type { Instance } from '@skerry/model';
+import { type Program, ROOT, startProgram } from '../tests/support/program.ts';
+
+export const HELLO = join(ROOT, 'guests/hello/build/hello.tar');
+export const THERMO = join(ROOT, 'guests/pebble/functions/thermo.ts');
+export const PEBBLE = join(ROOT, 'guests/pebble/build/pebble.elf');
+const LIMIT_MS = 120_000;
+
+export interface Seen {
+  readonly atMs: number;
+  readonly instance: Instance;
+}
+
+export interface Skerry {
+  readonly program: Program;
+  readonly client: Client;
+  readonly socketPath: string;
+  /** Resolves with the first sight of an instance that satisfies `is`, also one that was seen before. */
+  seen(name: string, is: (instance: Instance) => boolean): Promise<Seen>;
+  instances(): Instance[];
+  /** Returns the time of the acknowledgement, by performance.now(). */
+  apply(manifest: string): Promise<number>;
+  /** Resolves when nothing of the workload is left. */
+  remove(workload: string): Promise<void>;
+  /** Ends and removes everything. Errors: names what is left. */
+  purge(): Promise<void>;
+}
+
+export async function startSkerry(): Promise<Skerry> {
+  const program = await startProgram();
+  try {
+    await program.run('image', 'import', HELLO);
+    await program.run('image', 'build', 'thermo', '--from', THERMO);
+    return await connect(program);
+  } catch (error) {
+    await program.purge();
+    throw error;
+  }
+}
+
+async function connect(program: Program): Promise<Skerry> {
+  const socketPath = join(program.dataDir, 'api.sock');
+  const client = createClient({ socketPath });
+  const known = new Map<string, Instance>();
+  const listeners = new Set<() => void>();
+  const ending = new AbortController();
+  const watching = (async () => {
+    for await (const message of client.watch('instance.list', { project: 'default' }, ending)) {
+      if (message.type === 'put') known.set(message.object.metadata.name, message.object);
+      else if (message.type === 'delete') known.delete(message.name);
+      for (const listener of [...listeners]) listener();
+    }
+  })().catch((error) => {
+    if (!ending.signal.aborted) throw error;
+  });
+
+  const until = <T>(what: string, look: () => T | undefined): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const end = (settle: () => void) => {
+        clearTimeout(timer);
+        listeners.delete(listener);
+        settle();
+      };
+      const listener = () => {
+        const found = look();
+        if (found !== undefined) end(() => resolve(found));
+      };
+      const timer = setTimeout(() => {
+        const states = [...known.values()].map(
+          ({ metadata, status }) => `${metadata.name} ${status.phase} ${status.reason ?? ''}`,
+        );
+        end(() => reject(new Error(`${what} did not come in ${LIMIT_MS / 1000} s: ${states.join('; ')}`)));
+      }, LIMIT_MS);
+      listeners.add(listener);
+      listener();
+    });
+
+  return {
+    program,
+    client,
+    socketPath,
+    seen: (name, is) =>
+      until(`the awaited state of ${name}`, () => {
+        const instance = known.get(name);
+        return instance && is(instance) ? { atMs: performance.now(), instance } : undefined;
+      }),
+    instances: () => [...known.values()],
+    async apply(manifest) {
+      await client.apply({ body: manifest });
+      return performance.now();
+    },
+    async remove(workload) {
+      await client.workload.delete({ project: 'default', name: workload });
+      await until(`the end of ${workload}`, () =>
+        [...known.values()].some((instance) => instance.spec.workload === workload) ? undefined : true,
+      );
+      // The workload itself goes a moment after its last instance.
+      for (let tries = 0; tries < 500; tries++) {
+        const { items } = await client.workload.list({ project: 'default' });
+        if (!items.some(({ metadata }) => metadata.name === workload)) return;
+        await pause(5);
+      }
+      throw new Error(`${workload} is still there`);
+    },
+    async purge() {
+      ending.abort();
+      await watching;
+      await client.close();
+      const left = await program.purge();
+      if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
+    },
+  };
+}
+
+export interface WorkloadOptions {
+  readonly name: string;
+  readonly runtime: 'container' | 'unikernel';
+  readonly replicas?: number;
+  readonly cpus: number;
+}
+
+export const manifestOf = ({ name, runtime, replicas = 1, cpus }: WorkloadOptions): string =>
+  JSON.stringify({
+    apiVersion: 'skerry/v1',
+    kind: 'Workload',
+    metadata: { name },
+    spec: {
+      runtime,
+      image: runtime === 'container' ? 'hello:1' : 'thermo',
+      replicas,
+      resources: { cpus, memory: runtime === 'container' ? '32MiB' : '8MiB' },
+      ports: [{ name: 'http', port: 8080 }],
+      stopGrace: '100ms',
+    },
+  });
+
+const ASK_EVERY_MS = 3;
+
+/** Asks over and over, each time on a new connection, until the first whole answer; returns its time by performance.now(). */
+export async function firstAnswer(address: string, path = '/healthz'): Promise<number> {
+  const giveUp = performance.now() + 60_000;
+  const ending = new AbortController();
+  let answeredMs: number | undefined;
+  while (answeredMs === undefined) {
+    if (performance.now() > giveUp) throw new Error(`${address} did not answer in 60 s`);
+    const asked = request(
+      { host: address, port: 8080, path, agent: false, signal: ending.signal, timeout: 2000 },
+      (answer) => {
+        answer.resume();
+        answer.on('end', () => {
+          if (answer.statusCode === 200) answeredMs ??= performance.now();
+        });
+      },
+    );
+    asked.on('error', () => undefined);
+    asked.on('timeout', () => asked.destroy());
+    asked.end();
+    await pause(ASK_EVERY_MS);
+  }
+  ending.abort();
+  return answeredMs;
+}
