@@ -66,11 +66,19 @@ export async function connectQmp(
   const lost = (cause?: unknown) =>
     new SkerryError('unavailable', `the monitor ${path} does not answer`, { cause });
 
+  const tell = (event: QmpEvent) => {
+    try {
+      onEvent(event);
+    } catch {
+      // a listener's fault is its own: the connection goes on
+    }
+  };
   const dispatch = (reply: Reply) => {
+    if (typeof reply !== 'object') throw new TypeError('no QMP');
     if (reply.QMP) return greet();
     if (reply.event) {
       const { seconds = 0, microseconds = 0 } = reply.timestamp ?? {};
-      return onEvent({
+      return tell({
         event: reply.event,
         data: reply.data ?? {},
         atMs: seconds * 1000 + microseconds / 1000,
@@ -126,7 +134,12 @@ export async function connectQmp(
     });
 
   await ready(socket, greeting, closed, limitMs, lost);
-  await execute('qmp_capabilities', limitMs);
+  try {
+    await execute('qmp_capabilities', limitMs);
+  } catch (error) {
+    socket.destroy(); // a monitor takes one connection at a time: held, it would let nobody else in
+    throw error;
+  }
   return {
     execute: (command, timeMs = COMMAND_LIMIT_MS) => execute(command, timeMs),
     closed,
