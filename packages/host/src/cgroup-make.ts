@@ -1,5 +1,5 @@
 /** Makes a control group with its limits, for guests that no engine makes one for (cgroups(7); v1 and v2). */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { cgroupFolder, cgroupMode } from './cgroup.ts';
 
@@ -34,16 +34,20 @@ export function makeCgroup(path: string, limits: CgroupLimits): string[] {
     return [join(folder, 'cgroup.procs')];
   }
   const entries: string[] = [];
-  const values: [controller: string, file: string, value: number][] = [
+  const values: [controller: string, file?: string, value?: number][] = [
     ['cpu', 'cpu.cfs_quota_us', quotaUs(limits.cpus)],
+    ['cpuacct'], // measures; often one with cpu
     ['memory', 'memory.limit_in_bytes', limits.memoryBytes],
     ['pids', 'pids.max', limits.pids],
   ];
+  const seen = new Set<string>();
   for (const [controller, file, value] of values) {
-    if (!existsSync(cgroupFolder('/', controller))) continue;
+    const tree = cgroupFolder('/', controller);
+    if (!existsSync(tree) || seen.has(realpathSync(tree))) continue;
+    seen.add(realpathSync(tree));
     const folder = cgroupFolder(path, controller);
     mkdirSync(folder, { recursive: true });
-    set(folder, file, value);
+    if (file !== undefined && value !== undefined) set(folder, file, value);
     entries.push(join(folder, 'cgroup.procs'));
   }
   return entries;

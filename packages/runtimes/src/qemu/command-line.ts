@@ -1,5 +1,6 @@
 /** The command line of a unikernel's QEMU: nothing that is not asked for, nothing that a guest does not need. Pure. */
 import type { GuestSpec } from '../port.ts';
+import { tcgBufferMiB } from './memory.ts';
 
 export interface LaunchPlan {
   readonly machine: 'microvm' | 'q35';
@@ -12,9 +13,6 @@ export interface LaunchPlan {
 }
 
 const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
-
-/** Translation buffer of TCG in MiB: the default takes up to a gigabyte; a small guest has little code. */
-const tcgBufferMiB = (memoryMiB: number) => (memoryMiB <= 64 ? 4 : 32);
 
 const accelerator = (plan: LaunchPlan) =>
   plan.acceleration === 'kvm'

@@ -52,6 +52,11 @@ test('a function answers as a guest with its own kernel, as an unprivileged user
   expect(status).toMatch(/^NoNewPrivs:\t1$/m);
   expect(status).toMatch(/^Seccomp:\t2$/m);
   expect(readFileSync(`/proc/${pid}/cgroup`, 'utf8')).toContain(`${bed.identity.cgroup}/${spec.uid}`);
+  const { cpuMs, memoryBytes, memoryLimitBytes, pids } = await runtime.stats(spec.uid, signal);
+  expect(cpuMs).toBeGreaterThan(1);
+  expect(memoryBytes).toBeGreaterThan(4e6);
+  expect(memoryBytes).toBeLessThan(memoryLimitBytes!);
+  expect(pids).toBeGreaterThan(1);
   await remove(spec);
 });
 
