@@ -2,9 +2,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../tests/support/program.ts';
+import { benchApi } from './api.ts';
 import { benchContainer } from './container.ts';
+import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
+import { benchPebble } from './pebble.ts';
 import { asMarkdown, asText, type Finding, pressure, surroundings } from './report.ts';
 import { type Skerry, startSkerry } from './skerry.ts';
+import { benchStore } from './store.ts';
 
 const RUNS = Math.max(1, Number(process.env.BENCH_RUNS ?? 12));
 
@@ -21,6 +25,12 @@ const withSkerry =
 
 const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   container: withSkerry(benchContainer),
+  pebble: withSkerry(benchPebble),
+  forty: withSkerry(benchForty),
+  crowd: withSkerry(benchCrowd),
+  idle: withSkerry(benchIdle),
+  api: withSkerry(benchApi),
+  store: benchStore,
 };
 
 const asked = process.argv.slice(2);

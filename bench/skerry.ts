@@ -1,5 +1,6 @@
 /** Skerry as the benchmarks use it: the program with a data folder of its own, its API, and a watch that keeps the time. */
-import { request } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { type ClientRequest, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Client, createClient } from '@skerry/contract';
@@ -139,29 +140,45 @@ export const manifestOf = ({ name, runtime, replicas = 1, cpus }: WorkloadOption
     },
   });
 
-const ASK_EVERY_MS = 3;
+/** Whether the host knows the guest's hardware address: a guest announces it at boot (/proc/net/arp, flag ATF_COM). */
+const isOnNetwork = (address: string): boolean =>
+  readFileSync('/proc/net/arp', 'utf8')
+    .split('\n')
+    .some((line) => line.startsWith(`${address} `) && (Number(line.split(/\s+/)[2]) & 2) !== 0);
 
-/** Asks over and over, each time on a new connection, until the first whole answer; returns its time by performance.now(). */
-export async function firstAnswer(address: string, path = '/healthz'): Promise<number> {
-  const giveUp = performance.now() + 60_000;
-  const ending = new AbortController();
+const ON_NETWORK_LIMIT_MS = 900;
+
+/**
+ * Asks until the first whole answer; returns its time by performance.now(). Until the guest is on the network one request
+ * waits for it in the host's kernel; from then on a new one goes out every `everyMs`: asking must not cost the guest much.
+ */
+export async function firstAnswer(address: string, path = '/healthz', everyMs = 4): Promise<number> {
+  const giveUpMs = performance.now() + 60_000;
   let answeredMs: number | undefined;
-  while (answeredMs === undefined) {
-    if (performance.now() > giveUp) throw new Error(`${address} did not answer in 60 s`);
-    const asked = request(
-      { host: address, port: 8080, path, agent: false, signal: ending.signal, timeout: 2000 },
-      (answer) => {
-        answer.resume();
-        answer.on('end', () => {
-          if (answer.statusCode === 200) answeredMs ??= performance.now();
-        });
-      },
-    );
-    asked.on('error', () => undefined);
-    asked.on('timeout', () => asked.destroy());
-    asked.end();
-    await pause(ASK_EVERY_MS);
+  const asked = new Set<ClientRequest>();
+  const ask = () => {
+    const one = request({ host: address, port: 8080, path, agent: false, timeout: 2000 }, (answer) => {
+      answer.resume();
+      answer.on('end', () => {
+        if (answer.statusCode === 200) answeredMs ??= performance.now();
+      });
+    });
+    asked.add(one);
+    one.on('error', () => undefined);
+    one.on('timeout', () => one.destroy());
+    one.on('close', () => asked.delete(one));
+    one.end();
+  };
+  try {
+    while (answeredMs === undefined) {
+      if (performance.now() > giveUpMs) throw new Error(`${address} did not answer in 60 s`);
+      ask();
+      const untilMs = performance.now() + ON_NETWORK_LIMIT_MS;
+      while (answeredMs === undefined && !isOnNetwork(address) && performance.now() < untilMs) await pause(1);
+      if (answeredMs === undefined) await pause(everyMs);
+    }
+    return answeredMs;
+  } finally {
+    for (const one of asked) one.destroy();
   }
-  ending.abort();
-  return answeredMs;
 }
