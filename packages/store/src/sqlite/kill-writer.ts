@@ -1,4 +1,4 @@
-/** Run by the durability test as a process of its own: writes, and prints each key once its write is acknowledged. */
+/** Run by tests as a process of its own: writes two keys in each transaction, and prints their stem once that is acknowledged. */
 import { writeSync } from 'node:fs';
 import { openSqliteStore } from './sqlite-store.ts';
 
@@ -6,9 +6,15 @@ const [, , path, round] = process.argv;
 const store = openSqliteStore({ path: path! });
 const writeOn = async (lane: number) => {
   for (let i = 0; ; i++) {
-    const key = `/${round}/${lane}/${i}`;
-    await store.txn([], [{ put: key, value: '1' }]);
-    writeSync(1, `${key}\n`);
+    const stem = `/${round}/${lane}/${i}`;
+    await store.txn(
+      [],
+      [
+        { put: `${stem}/a`, value: '1' },
+        { put: `${stem}/b`, value: '1' },
+      ],
+    );
+    writeSync(1, `${stem}\n`);
   }
 };
 await Promise.all([0, 1, 2, 3].map(writeOn));

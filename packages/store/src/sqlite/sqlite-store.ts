@@ -1,200 +1,176 @@
 /**
- * The store in one SQLite file. Writers that come in the same turn share one commit, and so one sync: each transaction's
- * comparisons are judged in order inside it, and no promise resolves before it. The change log is compacted by count.
+ * The store in one SQLite file, for one process. Writes go through the commit queue; reads are immediate. The change log
+ * is cut by count and by bytes inside the commits, and pages that this frees are given back, so the file stays bounded.
  */
 import { statSync } from 'node:fs';
 import { SkerryError } from '@skerry/model';
+import { createChangeWindow, type WindowLimits, weigh } from '../change-window.ts';
+import { checkOps, weightOf } from '../check-ops.ts';
 import { createLeaseBook, type LeaseClock, systemLeaseClock } from '../leases.ts';
-import type { Compare, Op, Revision, Store, TxnResult, WatchBatch } from '../port.ts';
+import type { Revision, Store } from '../port.ts';
 import { createWatchHub } from '../watch-hub.ts';
-import { openDb, translate } from './db.ts';
+import { createCommitQueue } from './commit-queue.ts';
+import { type Db, openDb, translate } from './db.ts';
 import { createTables } from './tables.ts';
 
-export interface SqliteStoreOptions {
+export interface SqliteStoreOptions extends WindowLimits {
+  /** Of the database file; `-wal` lies beside it. Its folder must exist. */
   readonly path: string;
-  /** Revisions kept in the change log; a watcher further behind lists again. Default 10,000. */
-  readonly keepRevisions?: number;
   readonly leaseClock?: LeaseClock;
+  /** Events that a watcher may leave unread. Default 20,000. */
   readonly watchLimitEvents?: number;
 }
 
-interface Pending {
-  readonly compare: readonly Compare[];
-  readonly then: readonly Op[];
-  readonly orElse: readonly Op[];
-  readonly resolve: (result: TxnResult) => void;
-  readonly reject: (error: unknown) => void;
+/** Unused pages (4 KiB each) that the file may keep. Of more, half are given back with each cut of the log, up to 8 MiB. */
+const SPARE_PAGES = 1024;
+const GIVE_BACK_PAGES = 2048;
+
+/** Errors: store_corrupt, store_locked, store_full, data_folder_invalid. */
+export function openSqliteStore(options: SqliteStoreOptions): Store {
+  const db = openDb(options.path);
+  try {
+    return createSqliteStore(db, options);
+  } catch (error) {
+    db.close();
+    throw translate(error, options.path);
+  }
 }
 
-/** So many transactions share a commit at the most: bounds the time in which the event loop is not served. */
-const BATCH = 256;
-
-/** Errors: store_corrupt, store_locked, store_full. */
-export function openSqliteStore(options: SqliteStoreOptions): Store {
+function createSqliteStore(db: Db, options: SqliteStoreOptions): Store {
   const { path } = options;
-  const keep = options.keepRevisions ?? 10_000;
-  const db = openDb(path);
   const tables = createTables(db);
-  const hub = createWatchHub(options.watchLimitEvents);
-  let revision: Revision = tables.meta('revision');
-  let compacted: Revision = tables.meta('compacted');
-  let waiting: Pending[] = [];
-  let scheduled = false;
+  const window = createChangeWindow(tables.meta('compacted'), options);
+  for (const weight of tables.weights()) window.add(weight);
   let closed = false;
-  let commits = 0;
-  let txns = 0;
 
-  const begin = db.prepare('BEGIN IMMEDIATE');
-  const commit = db.prepare('COMMIT');
-  const rollback = () => {
-    if (db.inTransaction) db.exec('ROLLBACK');
+  const guard = () => {
+    if (closed) throw new SkerryError('unavailable', `the store ${path} is closed`);
   };
-
-  /** All of `batch` in one commit. Throws with nothing written. */
-  const commitAll = (batch: readonly Pending[]): { results: TxnResult[]; batches: WatchBatch[] } => {
-    const results: TxnResult[] = [];
-    const batches: WatchBatch[] = [];
-    let at = revision;
-    begin.run();
+  const reading = <T>(read: () => T): T => {
+    guard();
     try {
-      for (const one of batch) {
-        const succeeded = one.compare.every(tables.holds);
-        const events = tables.write(succeeded ? one.then : one.orElse, at + 1);
-        if (events.length > 0) batches.push({ revision: ++at, events });
-        results.push({ succeeded, revision: at });
-      }
-      if (at !== revision) tables.setMeta('revision', at);
-      if (at - compacted > keep * 1.25) forgetUpTo(at - keep);
-      commit.run();
+      return read();
     } catch (error) {
-      rollback();
-      compacted = tables.meta('compacted');
       throw translate(error, path);
     }
-    commits++;
-    txns += batch.length;
-    revision = at;
-    return { results, batches };
   };
 
   const forgetUpTo = (before: Revision) => {
     tables.forget(before);
     tables.setMeta('compacted', before);
-    compacted = before;
   };
+  const begin = db.prepare('BEGIN IMMEDIATE');
+  const commit = db.prepare('COMMIT');
+  let cut: Revision | undefined;
 
-  const settle = (batch: readonly Pending[]) => {
-    try {
-      const { results, batches } = commitAll(batch);
-      for (const events of batches) hub.publish(events);
-      batch.forEach((one, i) => void one.resolve(results[i]!));
-    } catch (error) {
-      // One that can't be written must not spoil the others: each alone.
-      if (batch.length === 1) batch[0]!.reject(error);
-      else for (const one of batch) settle([one]);
-    }
-  };
+  const queue = createCommitQueue(tables.meta('revision'), {
+    begin() {
+      begin.run();
+      cut = window.due();
+      if (cut === undefined) return;
+      forgetUpTo(cut);
+      const spare = tables.sparePages();
+      if (spare > SPARE_PAGES) tables.giveBack(Math.min(spare >> 1, GIVE_BACK_PAGES));
+    },
+    finish(at) {
+      if (at !== queue.revision) tables.setMeta('revision', at);
+    },
+    commit: () => void commit.run(),
+    rollback() {
+      try {
+        if (db.inTransaction) db.exec('ROLLBACK');
+      } catch {
+        // What is left open makes the next BEGIN fail, and that one is told.
+      }
+    },
+    committed(_at, batches) {
+      if (cut !== undefined) window.cut(cut);
+      for (const { events } of batches) window.add(weigh(events));
+      for (const batch of batches) hub.publish(batch);
+    },
+    translate: (error) => translate(error, path),
+  });
 
-  const flush = () => {
-    scheduled = false;
-    const batch = waiting.slice(0, BATCH);
-    waiting = waiting.slice(BATCH);
-    if (waiting.length > 0) schedule();
-    if (batch.length > 0) settle(batch);
-  };
-  const schedule = () => {
-    if (scheduled) return;
-    scheduled = true;
-    setImmediate(flush);
-  };
+  const hub = createWatchHub(
+    {
+      revision: () => queue.revision,
+      compacted: () => window.compacted,
+      read: (prefix, after, upTo) => reading(() => tables.changes(prefix, after, upTo)),
+    },
+    options.watchLimitEvents,
+  );
 
-  const leases = createLeaseBook(options.leaseClock ?? systemLeaseClock, async (id) => {
-    if (closed) return;
-    const keys = tables.leasedKeys(id);
-    tables.dropLease(id);
-    if (keys.length > 0)
-      await store.txn(
-        [],
-        keys.map((key) => ({ delete: key })),
-      );
+  const leases = createLeaseBook(options.leaseClock ?? systemLeaseClock, {
+    add: (id, ttlMs) =>
+      queue.submit(() => {
+        tables.addLease(id, ttlMs);
+        return { succeeded: true, events: [] };
+      }, 64),
+    release: (id) => queue.submit((next) => ({ succeeded: true, events: tables.releaseLease(id, next) }), 64),
   });
   for (const { id, ttl_ms } of tables.leases()) leases.adopt(id, ttl_ms);
 
-  const guard = () => {
-    if (closed) throw new SkerryError('unavailable', `the store ${path} is closed`);
-  };
-
-  const store: Store = {
+  return {
     async get(key) {
-      guard();
-      return tables.entry(key);
+      return reading(() => tables.entry(key));
     },
     async list(prefix, { limit, after = '' } = {}) {
-      guard();
-      const found = tables.range(prefix, after, limit === undefined ? -1 : limit + 1);
+      const found = reading(() => tables.range(prefix, after, limit === undefined ? -1 : limit + 1));
       const page = limit === undefined ? found : found.slice(0, limit);
       const next = found.length > page.length ? page.at(-1)?.key : undefined;
-      return { entries: page, revision, ...(next === undefined ? {} : { next }) };
+      return { entries: page, revision: queue.revision, ...(next === undefined ? {} : { next }) };
     },
-    txn(compare, then, orElse = []) {
-      return new Promise((resolve, reject) => {
-        guard();
-        waiting.push({ compare, then, orElse, resolve, reject });
-        schedule();
-      });
+    async txn(compare, then, orElse = []) {
+      guard();
+      checkOps(then);
+      checkOps(orElse);
+      return queue.submit((next) => {
+        const succeeded = compare.every(tables.holds);
+        const ops = succeeded ? then : orElse;
+        for (const op of ops) if ('put' in op && op.lease !== undefined) leases.requireLive(op.lease);
+        return { succeeded, events: tables.write(ops, next) };
+      }, weightOf(then));
     },
     watch(prefix, { from, signal }) {
       guard();
-      const start = from ?? revision;
-      if (start < compacted) {
-        throw new SkerryError(
-          'store_compacted',
-          `the change log begins after revision ${compacted}, not at ${start}`,
-        );
-      }
-      return hub.watch(prefix, () => (start < revision ? tables.since(start) : []), signal);
+      return hub.watch(prefix, from, signal);
     },
     async lease(ttlMs) {
       guard();
-      const lease = leases.grant(ttlMs);
-      tables.addLease(lease.id, ttlMs);
-      return lease;
+      return leases.grant(ttlMs);
     },
     async revision() {
-      return revision;
+      guard();
+      return queue.revision;
     },
     async compact(before) {
-      guard();
-      const limit = Math.min(before, revision);
-      if (limit <= compacted) return;
-      db.transaction(() => forgetUpTo(limit))();
-      db.pragma('incremental_vacuum');
-      db.pragma('wal_checkpoint(TRUNCATE)');
-    },
-    stats() {
-      const size = (file: string) => {
-        try {
-          return statSync(file).size;
-        } catch {
-          return 0;
+      const limit = Math.min(before, queue.revision);
+      reading(() => {
+        if (limit > window.compacted) {
+          db.transaction(() => forgetUpTo(limit))();
+          window.cut(limit);
         }
-      };
-      return {
-        commits,
-        txns,
-        bytes: size(path) + size(`${path}-wal`),
-        logRows: tables.countChanges(),
-        oldestRevision: compacted + 1,
-      };
+        tables.giveBack();
+        db.pragma('wal_checkpoint(TRUNCATE)');
+      });
     },
+    stats: () => ({
+      commits: queue.commits,
+      txns: queue.steps,
+      bytes: bytesOf(path) + bytesOf(`${path}-wal`),
+      logRows: window.rows,
+      logBytes: window.bytes,
+      oldestRevision: window.compacted + 1,
+    }),
     async close() {
       if (closed) return;
-      while (waiting.length > 0) flush();
+      queue.drain();
       closed = true;
       leases.close();
       hub.close();
       db.close();
     },
   };
-  return store;
 }
+
+const bytesOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;

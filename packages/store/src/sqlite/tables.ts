@@ -50,30 +50,36 @@ const toEvent = (row: ChangeRow): WatchEvent =>
         }),
       };
 
-/** The first key after all that begin with `prefix`: keys are below U+10FFFF. */
-const endOf = (prefix: string) => `${prefix}\u{10ffff}`;
+/** Above all that begins with `prefix`: a byte 0xFF is in no UTF-8 text. Bound as a blob, cast to text by the statement. */
+const endOf = (prefix: string) => Buffer.concat([Buffer.from(prefix), END]);
+const END = Buffer.from([0xff]);
 
 export function createTables(db: Db) {
   const get = db.prepare<[string], EntryRow>('SELECT * FROM entry WHERE key = ?');
-  const list = db.prepare<[string, string, string, number], EntryRow>(
-    'SELECT * FROM entry WHERE key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?',
+  const list = db.prepare<[string, Buffer, string, number], EntryRow>(
+    'SELECT * FROM entry WHERE key >= ? AND key < CAST(? AS TEXT) AND key > ? ORDER BY key LIMIT ?',
   );
   const put = db.prepare(
     'INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, mod_revision = excluded.mod_revision, version = excluded.version, lease = excluded.lease',
   );
   const remove = db.prepare('DELETE FROM entry WHERE key = ?');
   const log = db.prepare('INSERT INTO change VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
-  const changes = db.prepare<[number], ChangeRow>(
-    'SELECT * FROM change WHERE revision > ? ORDER BY revision, position',
+  const changes = db.prepare<[number, number, string, Buffer], ChangeRow>(
+    `SELECT * FROM change WHERE revision > ? AND revision <= ? AND key >= ? AND key < CAST(? AS TEXT)
+     ORDER BY revision, position`,
+  );
+  const weights = db.prepare<[], { rows: number; bytes: number }>(
+    `SELECT count(*) AS rows, sum(octet_length(key) + octet_length(coalesce(value, previous))) AS bytes
+     FROM change GROUP BY revision ORDER BY revision`,
   );
   const forget = db.prepare('DELETE FROM change WHERE revision <= ?');
   const getMeta = db.prepare<[string], { number: number }>('SELECT number FROM meta WHERE name = ?');
   const setMeta = db.prepare('UPDATE meta SET number = ? WHERE name = ?');
-  const leased = db.prepare<[string], { key: string }>('SELECT key FROM entry WHERE lease = ?');
+  const leased = db.prepare<[string], EntryRow>('SELECT * FROM entry WHERE lease = ? ORDER BY key');
   const addLease = db.prepare('INSERT OR REPLACE INTO lease VALUES (?, ?)');
   const dropLease = db.prepare('DELETE FROM lease WHERE id = ?');
   const leases = db.prepare<[], { id: string; ttl_ms: number }>('SELECT * FROM lease');
-  const countChanges = db.prepare<[], { n: number }>('SELECT count(*) AS n FROM change');
+  const spare = db.prepare<[], number>('PRAGMA freelist_count').pluck();
 
   const entry = (key: string): Entry | undefined => {
     const row = get.get(key);
@@ -81,6 +87,11 @@ export function createTables(db: Db) {
   };
   const range = (prefix: string, after: string, limit: number) =>
     list.all(prefix, endOf(prefix), after, limit).map(toEntry);
+  const erase = (old: Entry, at: Revision, position: number): WatchEvent => {
+    remove.run(old.key);
+    log.run(at, position, old.key, null, old.value, null, null, null);
+    return { type: 'delete', key: old.key, previous: old.value, revision: at };
+  };
 
   return {
     entry,
@@ -94,11 +105,6 @@ export function createTables(db: Db) {
     /** Writes the operations as revision `at` with their change log; returns the events in order. */
     write(ops: readonly Op[], at: Revision): WatchEvent[] {
       const events: WatchEvent[] = [];
-      const erase = (old: Entry) => {
-        remove.run(old.key);
-        log.run(at, events.length, old.key, null, old.value, null, null, null);
-        events.push({ type: 'delete', key: old.key, previous: old.value, revision: at });
-      };
       for (const op of ops) {
         if ('put' in op) {
           const old = get.get(op.put);
@@ -118,15 +124,15 @@ export function createTables(db: Db) {
           events.push({ type: 'put', entry: toEntry(row), revision: at });
         } else if ('delete' in op) {
           const old = entry(op.delete);
-          if (old) erase(old);
-        } else for (const old of range(op.deletePrefix, '', -1)) erase(old);
+          if (old) events.push(erase(old, at, events.length));
+        } else for (const old of range(op.deletePrefix, '', -1)) events.push(erase(old, at, events.length));
       }
       return events;
     },
-    /** The change log above a revision, a batch for each. */
-    since(revision: Revision): WatchBatch[] {
+    /** The change log below a prefix, above `after`, up to and including `upTo`: a batch for each revision. */
+    changes(prefix: string, after: Revision, upTo: Revision): WatchBatch[] {
       const batches: { revision: Revision; events: WatchEvent[] }[] = [];
-      for (const row of changes.all(revision)) {
+      for (const row of changes.all(after, upTo, prefix, endOf(prefix))) {
         if (batches.at(-1)?.revision !== row.revision) batches.push({ revision: row.revision, events: [] });
         batches.at(-1)!.events.push(toEvent(row));
       }
@@ -135,11 +141,19 @@ export function createTables(db: Db) {
     forget: (revision: Revision) => void forget.run(revision),
     meta: (name: 'revision' | 'compacted') => getMeta.get(name)!.number,
     setMeta: (name: 'revision' | 'compacted', number: number) => void setMeta.run(number, name),
-    leasedKeys: (id: string) => leased.all(id).map((row) => row.key),
+    /** Rows and bytes of each revision in the change log, in order. */
+    weights: () => weights.all(),
+    /** Deletes a lease, and what it holds as revision `at`. */
+    releaseLease(id: string, at: Revision): WatchEvent[] {
+      dropLease.run(id);
+      return leased.all(id).map((row, position) => erase(toEntry(row), at, position));
+    },
     addLease: (id: string, ttlMs: number) => void addLease.run(id, ttlMs),
-    dropLease: (id: string) => void dropLease.run(id),
     leases: () => leases.all(),
-    countChanges: () => countChanges.get()!.n,
+    /** Pages of the file that hold nothing. */
+    sparePages: () => spare.get()!,
+    /** Shortens the file by so many of them; by all, if not told. */
+    giveBack: (pages = 0) => db.exec(`PRAGMA incremental_vacuum(${pages})`),
   };
 }
 export type Tables = ReturnType<typeof createTables>;
