@@ -2,7 +2,7 @@
  * One container from `create` to `remove` on an engine that answers. Each verb may be repeated after a crash at any of its
  * lines: it looks at what is there first. A failed `create` leaves nothing.
  */
-import { rmSync } from 'node:fs';
+import { chownSync, rmSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Identity } from '@skerry/host';
 import { cgroupHasSwapLimit, openFilesLimit, setNetnsSysctls } from '@skerry/host';
@@ -30,6 +30,13 @@ const KEEP = { 'containerd.io/gc.root': '1' } as const;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const FORCED_END_LIMIT_MS = 10_000;
+
+/** A mapped root is nobody to the node: it gets the folders of its volumes, where they are root's, but not what lies in them. */
+function giveVolumes(spec: GuestSpec, owner: number): void {
+  for (const { hostPath, readOnly } of spec.volumes) {
+    if (!readOnly && statSync(hostPath).uid === 0) chownSync(hostPath, owner, owner);
+  }
+}
 
 export interface GuestsOptions {
   readonly identity: Identity;
@@ -126,6 +133,7 @@ export class Guests {
     const shift = spec.security.userNamespace ? USER_NAMESPACE.firstHostId : undefined;
     const { image, snapshot } = await this.unpacker.unpack(spec.imageDigest, shift);
     const files = this.folders.create(spec, shift ?? 0);
+    if (shift !== undefined) giveVolumes(spec, shift);
     const name = spec.security.user ?? image.config.user ?? '';
     const preparing = this.#rootfs(spec, snapshot, files, shift ?? 0, signal);
     preparing.catch(() => undefined); // heard of below

@@ -4,13 +4,22 @@
  * snapshot or a blob, both of which the next start removes.
  */
 import { createHash } from 'node:crypto';
+import { chownSync } from 'node:fs';
 import type { ImageContent } from '@skerry/images';
 import { newId, SkerryError } from '@skerry/model';
-import { alreadyExists, type EngineClient, isNotFound, SNAPSHOTTER, type SnapshotInfo } from './client.ts';
+import {
+  alreadyExists,
+  type Calls,
+  type EngineClient,
+  isNotFound,
+  SNAPSHOTTER,
+  type SnapshotInfo,
+} from './client.ts';
 import { translate } from './failures.ts';
 import { type ContainerImage, containerImage, type LayerFact } from './image-facts.ts';
 import { type IdShift, layerSource } from './layer-source.ts';
 import type { Logger } from './logger.ts';
+import { layerFolders } from './oci-user.ts';
 
 /** Keeps a thing although nothing refers to it (containerd's docs/garbage-collection.md). */
 const KEEP = { 'containerd.io/gc.root': '1' } as const;
@@ -42,6 +51,8 @@ export class ImageUnpacker {
   readonly #client: EngineClient;
   readonly #images: ImageContent;
   readonly #logger: Logger;
+  /** Snapshots and uploads of unpackings that go on now: not leftovers. */
+  readonly #busy = new Set<string>();
   readonly #unpacked = new Map<string, Promise<UnpackedImage>>();
 
   constructor(client: EngineClient, images: ImageContent, logger: Logger) {
@@ -106,20 +117,24 @@ export class ImageUnpacker {
     signal: AbortSignal,
   ): Promise<void> {
     const source = await layerSource(this.#images.blobPath(layer.digest), layer, shift, signal);
-    await this.#client.writeContent({ ...source, labels: KEEP }, source.read(), signal);
     const key = `${ACTIVE_PREFIX}${newId<'unpack'>()}`;
-    const { mounts } = await this.#client.call(
-      'Snapshots.Prepare',
-      { key, parent, labels: KEEP },
-      { signal },
-    );
+    this.#busy.add(key).add(source.digest);
     try {
+      await this.#client.writeContent({ ...source, labels: KEEP }, source.read(), signal);
+      const { mounts } = await this.#client.call(
+        'Snapshots.Prepare',
+        { key, parent, labels: KEEP },
+        { signal },
+      );
       const { applied } = await this.#client.call(
         'Diff.Apply',
         { diff: { mediaType: source.mediaType, digest: source.digest, size: source.sizeBytes }, mounts },
         { signal, timeoutMs: 600_000 },
       );
-      if (!shift && applied.digest !== layer.diffId) {
+      if (shift !== undefined) {
+        // The root folder is the snapshot's own; those made from this one take its owner over.
+        for (const folder of layerFolders(mounts).slice(0, 1)) chownSync(folder, shift, shift);
+      } else if (applied.digest !== layer.diffId) {
         throw new SkerryError(
           'image_invalid',
           `the layer ${layer.digest} unpacks to ${applied.digest}, not to ${layer.diffId} as its image promises`,
@@ -132,6 +147,8 @@ export class ImageUnpacker {
       if (!alreadyExists(error)) throw error;
     } finally {
       await this.#client.call('Content.Delete', { digest: source.digest }).catch(() => undefined);
+      this.#busy.delete(key);
+      this.#busy.delete(source.digest);
     }
   }
 
@@ -143,15 +160,26 @@ export class ImageUnpacker {
     return found;
   }
 
-  /** Removes what an unpacking left that was cut off. Only while nothing unpacks: at start. */
+  /** Removes what an unpacking left that was cut off: by our end, or by the engine's. */
   async clearInterrupted(): Promise<void> {
-    for (const { name } of await this.#snapshots()) {
-      if (name.startsWith(ACTIVE_PREFIX)) await this.#client.call('Snapshots.Remove', { key: name });
+    for (const { name: key } of await this.#snapshots()) {
+      if (key.startsWith(ACTIVE_PREFIX) && !this.#busy.has(key))
+        await this.#gone('Snapshots.Remove', { key });
     }
     const signal = AbortSignal.timeout(30_000);
     const pages = this.#client.stream<{ info: { digest: string }[] }>('Content.List', {}, signal);
     for await (const page of pages) {
-      for (const { digest } of page.info) await this.#client.call('Content.Delete', { digest });
+      for (const { digest } of page.info) {
+        if (!this.#busy.has(digest)) await this.#gone('Content.Delete', { digest });
+      }
+    }
+  }
+
+  async #gone<K extends 'Snapshots.Remove' | 'Content.Delete'>(name: K, request: Calls[K][0]): Promise<void> {
+    try {
+      await this.#client.call(name, request);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
     }
   }
 

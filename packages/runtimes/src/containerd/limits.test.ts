@@ -86,27 +86,33 @@ test('a read-only root can not be written, its scratch folders can', async () =>
   expect(await logText(runtime, spec.uid)).toMatch(/Read-only file system[\s\S]*root 1\nscratch 0/);
 });
 
-test('volumes are the host folders that they were given, read-only where asked', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'skerry-volume-'));
-  try {
-    writeFileSync(join(folder, 'from-host'), 'hello');
-    const script = 'cat /v/from-host; echo; echo back > /v/from-guest; touch /r/x 2>&1; echo ro $?';
-    const spec = guestSpec(world.images, {
-      ...shell(script),
-      volumes: [
-        { name: 'v', hostPath: folder, mount: '/v', readOnly: false },
-        { name: 'r', hostPath: folder, mount: '/r', readOnly: true },
-      ],
-    });
-    await run(runtime, spec);
-    await ended(spec.uid);
-    expect(await logText(runtime, spec.uid)).toMatch(/^hello[\s\S]*\nro 1$/);
-    expect(readFileSync(join(folder, 'from-guest'), 'utf8')).toBe('back\n');
-    const climbing = guestSpec(world.images, {
-      volumes: [{ name: 'v', hostPath: folder, mount: '/../etc', readOnly: false }],
-    });
-    await expect(runtime.apply({ do: 'create', spec: climbing }, signal)).rejects.toBeInstanceOf(SkerryError);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+test.each([false, true])(
+  'volumes are the host folders that they were given, read-only where asked (user namespace: %s)',
+  async (userNamespace) => {
+    const folder = mkdtempSync(join(tmpdir(), 'skerry-volume-'));
+    try {
+      writeFileSync(join(folder, 'from-host'), 'hello');
+      const script = 'cat /v/from-host; echo; echo back > /v/from-guest; touch /r/x 2>&1; echo ro $?';
+      const spec = guestSpec(world.images, {
+        ...shell(script),
+        security: { readOnlyRoot: false, capabilities: [], userNamespace },
+        volumes: [
+          { name: 'v', hostPath: folder, mount: '/v', readOnly: false },
+          { name: 'r', hostPath: folder, mount: '/r', readOnly: true },
+        ],
+      });
+      await run(runtime, spec);
+      await ended(spec.uid);
+      expect(await logText(runtime, spec.uid)).toMatch(/^hello[\s\S]*\nro 1$/);
+      expect(readFileSync(join(folder, 'from-guest'), 'utf8')).toBe('back\n');
+      const climbing = guestSpec(world.images, {
+        volumes: [{ name: 'v', hostPath: folder, mount: '/../etc', readOnly: false }],
+      });
+      await expect(runtime.apply({ do: 'create', spec: climbing }, signal)).rejects.toBeInstanceOf(
+        SkerryError,
+      );
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);

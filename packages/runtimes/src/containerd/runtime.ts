@@ -68,11 +68,11 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
     },
     resync() {
       guests.endings.releaseEnded();
-      events.emit({ type: 'resync' });
-    },
-    async engineStarted() {
       guests.unpacker.forget();
-      logger.info({ socket: engine.socket }, 'containerd was started');
+      guests.unpacker
+        .clearInterrupted()
+        .catch((error) => logger.warn({ err: error }, 'what an unpacking left could not be removed'));
+      events.emit({ type: 'resync' });
     },
   };
 
@@ -108,7 +108,8 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
       }
       if (subscription) return;
       const started = await engine.ensure(signal);
-      if (started) await guests.unpacker.clearInterrupted();
+      if (started) logger.info({ socket: engine.socket }, 'containerd was started');
+      await guests.unpacker.clearInterrupted();
       await guests.unpacker.sweep();
       subscription = new Subscription(engine, identity.engineNamespace, handlers, logger);
       await subscription.start(signal);

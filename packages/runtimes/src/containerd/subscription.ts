@@ -15,9 +15,8 @@ export interface SubscriptionHandlers {
   exited(uid: string, code: number, atMs: number): void;
   execExited(execId: string, code: number): void;
   outOfMemory(uid: string, atMs: number): void;
-  /** Listening again after a break. `restarted`: by an engine that was started anew. */
+  /** Listening again after a break, perhaps to an engine that was started anew. */
   resync(): void;
-  engineStarted(): Promise<void>;
 }
 
 interface Envelope {
@@ -61,8 +60,7 @@ export class Subscription {
     const signal = this.#stopped.signal;
     for (let round = 0; !signal.aborted; round++) {
       try {
-        const started = await this.#engine.ensurePatiently(signal);
-        if (started) await this.#handlers.engineStarted();
+        await this.#engine.ensurePatiently(signal);
         await this.#listen(() => {
           if (round === 0) firstListening();
           else this.#handlers.resync();
