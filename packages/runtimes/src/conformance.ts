@@ -2,37 +2,23 @@
  * What every runtime promises (port.ts): one suite, run over each of them on its real engine. For tests only; it is not
  * part of the package's face. A bed brings the runtime's own kind of guest and looks at the host for what is left.
  */
-import type { Id, Millis } from '@skerry/model';
+import type { Millis } from '@skerry/model';
 import { SkerryError } from '@skerry/model';
 import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { GuestEvent, GuestSpec, GuestState, Runtime } from './port.ts';
+import { logAndCrowdPromises } from './conformance/logs-and-crowds.ts';
+import { refusalPromises } from './conformance/refusals.ts';
+import {
+  GRACE,
+  type GuestManner,
+  noSignal,
+  type Running,
+  type RuntimeBed,
+  type Uid,
+} from './conformance/suite.ts';
+import type { GuestEvent, GuestSpec, Runtime } from './port.ts';
 
-type Uid = Id<'instance'>;
-type Running = Extract<GuestState, { state: 'running' }>;
-
-/** `steady` runs until it is stopped, `stubborn` has to be forced, the others end by themselves soon after their start. */
-export type GuestManner = 'steady' | 'stubborn' | 'completes' | 'fails';
-
-export interface RuntimeBed {
-  /** Another runtime object over the same data folder, as an agent makes one that starts anew. */
-  open(): Runtime;
-  /** A spec with a uid of its own, its network attached. */
-  spec(manner: GuestManner): Promise<GuestSpec>;
-  /** Ends a running guest from outside, by SIGKILL. */
-  kill(uid: Uid, state: Running): Promise<void>;
-  /** What the host still has of a guest that was removed: `[]` is right. Takes the network away first. */
-  leftovers(uid: Uid): Promise<string[]>;
-  /** Called last, after the runtime was destroyed. */
-  close(): Promise<void>;
-  /** Text in the log of each guest that fails, printed before its end; absent where it prints nothing. */
-  readonly lastWords?: string;
-  /** Its code. */
-  readonly failCode: number;
-}
-
-const noSignal = () => new AbortController().signal;
-const GRACE = 5000 as Millis;
+export type { GuestManner, RuntimeBed } from './conformance/suite.ts';
 
 /** Everything that is heard from now on, until `close`. */
 function listen(runtime: Runtime) {
@@ -259,6 +245,18 @@ export function runtimeConformance(name: string, makeBed: () => Promise<RuntimeB
       await expect(start).rejects.toMatchObject({ code: 'guest_start_failed' });
       expect(await bed.leftovers(uid)).toEqual([]);
     });
+
+    const suite = {
+      get bed() {
+        return bed;
+      },
+      get runtime() {
+        return runtime;
+      },
+      ...{ make, run, runSteadily, remove },
+    };
+    refusalPromises(suite);
+    logAndCrowdPromises(suite);
 
     test('who listens no longer is let go', async () => {
       const listener = listen(runtime);

@@ -2,8 +2,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { cgroupFolders, endProcess, mountsBelow, netnsPath, processRef, run } from '@skerry/host';
+import type { ImageContent } from '@skerry/images';
 import type { Id } from '@skerry/model';
 import { type GuestManner, runtimeConformance } from '../conformance.ts';
+import { createContainerdRuntime } from './runtime.ts';
 import { createWorld, guestSpec, shell } from './testing/world.ts';
 
 const SCRIPTS: Record<GuestManner, string> = {
@@ -18,11 +20,20 @@ const ip = (...args: string[]) =>
 
 runtimeConformance('container', async () => {
   const world = await createWorld();
-  const { identity } = world;
+  const { identity, images } = world;
+  const functionDigest = `sha256:${'f'.repeat(64)}`;
+  const withFunction: ImageContent = {
+    ...images,
+    facts: async (digest) =>
+      digest === functionDigest
+        ? { kind: 'function', digest, sizeBytes: 1, source: 'test', facts: {} }
+        : images.facts(digest),
+  };
+  const logger = { debug: () => undefined, info: () => undefined, warn: () => undefined };
   let slot = 0;
   const names = new Map<Id<'instance'>, string>();
   return {
-    open: world.runtime,
+    open: () => createContainerdRuntime({ identity, images: withFunction, logger }),
     async spec(manner) {
       const netns = `${identity.netnsPrefix}${slot++}`;
       await ip('netns', 'add', netns);
@@ -57,5 +68,6 @@ runtimeConformance('container', async () => {
     close: () => world.end(),
     lastWords: 'these are my last words',
     failCode: 3,
+    otherKind: functionDigest,
   };
 });

@@ -1,4 +1,7 @@
 // The promises of every runtime, kept by QEMU with pebble and with kernels of a few bytes.
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { type GuestManner, runtimeConformance } from '../conformance.ts';
 import type { GuestSpec } from '../port.ts';
@@ -11,8 +14,13 @@ const make: Record<GuestManner, (bed: QemuBed) => Promise<GuestSpec>> = {
   fails: (bed) => bed.tinySpec('no luck today', { exit: 3 }),
 };
 
+const hello = fileURLToPath(new URL('../../../../guests/hello', import.meta.url));
+
 runtimeConformance('unikernel on QEMU', async () => {
   const bed = await makeQemuBed();
+  execFileSync('make', ['-s', '-C', hello]);
+  const signal = AbortSignal.timeout(60_000);
+  const [container] = await bed.images.importFile(join(hello, 'build/hello.tar'), { signal });
   return {
     open: () => bed.open(),
     spec: (manner) => make[manner](bed),
@@ -21,5 +29,6 @@ runtimeConformance('unikernel on QEMU', async () => {
     close: async () => expect(await bed.close()).toEqual([]),
     lastWords: 'no luck today',
     failCode: 3,
+    otherKind: container!.facts.digest,
   };
 });
