@@ -63,6 +63,16 @@ export function cgroupFolders(path: string): string[] {
   return [...new Set(trees.map((tree) => join(tree, path)))].filter((folder) => existsSync(folder));
 }
 
+/** Names of the groups right below it, in any tree: what a data folder's guests left, when asked of its own group. */
+export function cgroupChildren(path: string): string[] {
+  const names = cgroupFolders(path).flatMap((folder) =>
+    readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+      entry.isDirectory() ? [entry.name] : [],
+    ),
+  );
+  return [...new Set(names)].sort();
+}
+
 /** Ids of the processes in the group itself; none where it is gone. */
 export function cgroupProcesses(path: string): number[] {
   const ids = cgroupFolders(path).flatMap((folder) => {

@@ -18,8 +18,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <grp.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -95,6 +95,7 @@ static void write_whole(const char *name, const char *text) {
 
 static int open_tap(const char *name) {
   struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+  if (if_nametoindex(name) == 0) die(name); /* the kernel would make one that leads nowhere */
   int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
   if (fd < 0) die("/dev/net/tun");
   snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
