@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bytes, type Millis, newId } from '@skerry/model';
 import { ManualClock } from '@skerry/reconcile';
+import { eventually } from '@skerry/testkit';
 import { expect, test } from 'vitest';
 import { type GuestManner, type RuntimeBed, runtimeConformance } from '../conformance.ts';
 import type { GuestSpec } from '../port.ts';
@@ -116,6 +117,63 @@ test('a start that fails as configured leaves a guest that can be removed', asyn
   expect(await runtime.list(signal)).toEqual([]);
 });
 
+test('a create that fails as configured leaves nothing', async () => {
+  const runtime = createSimRuntime();
+  const spec = simSpec({ failCreate: true });
+  await expect(boot(runtime, spec)).rejects.toMatchObject({ code: 'guest_start_failed' });
+  expect(await runtime.list(signal)).toEqual([]);
+});
+
+test('a command gets the canned answer, its own words without one, and can be killed', async () => {
+  const runtime = createSimRuntime();
+  const run = async (sim: NonNullable<GuestSpec['sim']>, kill = false) => {
+    const spec = simSpec(sim);
+    await boot(runtime, spec);
+    const session = await runtime.exec!.exec(spec.uid, { command: ['cat', '/x'], terminal: false }, signal);
+    if (kill) await session.kill();
+    let text = '';
+    for await (const { data } of session.output) text += Buffer.from(data).toString();
+    await runtime.apply({ do: 'stop', uid: spec.uid, graceMs: 0 as Millis }, signal);
+    const late = runtime.exec!.exec(spec.uid, { command: ['true'], terminal: false }, signal);
+    await expect(late).rejects.toMatchObject({ code: 'guest_not_running' });
+    return [text, await session.exit];
+  };
+  expect(await run({ execOutput: 'ok', execExitCode: 4, execMs: 5 })).toEqual(['ok\n', 4]);
+  expect(await run({})).toEqual(['cat /x\n', 0]);
+  expect(await run({ execMs: 60_000 }, true)).toEqual(['cat /x\n', 137]);
+});
+
+test('thousands of guests that only run hold no timer, and each end is told once', async () => {
+  const clock = new ManualClock();
+  const counted = { armed: 0 };
+  const runtime = createSimRuntime({
+    clock: {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs(),
+      after: (delayMs, act) => {
+        counted.armed++;
+        return clock.after(delayMs, act);
+      },
+    },
+  });
+  const stop = new AbortController();
+  const heard: string[] = [];
+  const listening = (async () => {
+    for await (const event of runtime.events(stop.signal)) if (event.type === 'exited') heard.push(event.uid);
+  })();
+  for (let i = 0; i < 5000; i++) await boot(runtime, simSpec({}));
+  expect(counted.armed).toBe(0);
+  const ending = Array.from({ length: 1000 }, (_, i) => simSpec({ exitAfterMs: 1000 + i }));
+  for (const spec of ending) await boot(runtime, spec);
+  expect(counted.armed).toBe(1000);
+  await clock.advance(2000);
+  await eventually('all ends are heard', () => heard.length >= 1000);
+  stop.abort();
+  await listening;
+  expect(new Set(heard)).toEqual(new Set(ending.map((spec) => spec.uid)));
+  expect(heard).toHaveLength(1000);
+});
+
 test('a slow start and a slow stop can be cancelled', async () => {
   const runtime = createSimRuntime();
   const stopping = simSpec({ stopMs: 60_000 });
@@ -135,6 +193,7 @@ test.each([
   [{ exitAfter: 3 }, /"exitAfter" is not known/],
   [{ startMs: 'soon' }, /startMs must be a number/],
   [{ ignoreStop: 1 }, /ignoreStop must be true or false/],
+  [{ execOutput: 3 }, /execOutput must be a text/],
   [{ exitReason: 'boredom' }, /exitReason must be one of/],
 ])('a configuration that can not be meant is refused: %j', async (sim, message) => {
   const runtime = createSimRuntime();

@@ -16,6 +16,7 @@ import { EventQueue } from '../containerd/event-queue.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { GuestSpec, GuestState, GuestStep, Runtime } from '../port.ts';
 import { behaviourOf } from './behaviour.ts';
+import { createSimExec } from './exec.ts';
 import { endOf, lineAt, lineCount, type SimGuest, stateOf } from './guest.ts';
 import { createSimMemory, type SimRecords } from './records.ts';
 
@@ -81,6 +82,8 @@ export function createSimRuntime(options: SimOptions = {}): SimRuntime {
       throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
     }
     if (behaviour.createMs > 0) await pause(clock, behaviour.createMs, signal);
+    if (behaviour.failCreate)
+      throw new SkerryError('guest_start_failed', `${spec.name} fails to be made, as configured`);
     records.set(spec.uid, { spec, behaviour });
     return state(spec.uid);
   }
@@ -184,6 +187,7 @@ export function createSimRuntime(options: SimOptions = {}): SimRuntime {
     events: (signal) => events.listen(signal),
     stats,
     logs,
+    exec: createSimExec((uid) => (state(uid).state === 'running' ? records.get(uid) : undefined), clock),
     overheadBytes: () => 0 as Bytes,
     kill(uid) {
       const guest = records.get(uid);
