@@ -96,7 +96,7 @@ export async function benchPebble(skerry: Skerry, runs: number): Promise<Finding
         },
       ],
       notes: [
-        `Both are asked on a new connection every 3 ms. QEMU by hand has its bridge and tap ready; Skerry makes address, tap, firewall and limits within the time, keeps them durably, and runs QEMU in a sandbox, as an unprivileged user, under a supervisor. A negative step ended before the one before it: the API tells of "running" after the guest may have answered.`,
+        `Both are asked in the same way: one request waits until the guest is on the network, then a new one goes out every 4 ms. QEMU by hand has its bridge and tap ready; Skerry makes address, tap, firewall and limits within the time, keeps them durably, and runs QEMU in a sandbox, as an unprivileged user, under a supervisor. A negative step ended before the one before it: the API tells of "running" after the guest may have answered.`,
       ],
       samples: {
         ...samples,
