@@ -139,6 +139,8 @@ export function createController(options: ControllerOptions): Controller {
       presence.stop();
       await operations.stop();
       await reconciler.stop();
+      // What was accepted is finished, its events with it.
+      await core.locks.idle();
       await events.stop();
       await app.close();
       await view.stop();

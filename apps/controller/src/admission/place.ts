@@ -79,7 +79,8 @@ function refusal(
       });
     }
   }
-  const short = shortage(node, taken, claim, ledger.get(request.key));
+  const held = ledger.get(request.key);
+  const short = shortage(node, taken, claim, held?.node === nodeName ? held : undefined);
   if (short) {
     const { text, ...numbers } = short;
     return new SkerryError('quota_exceeded', `${name} ${text}`, { details: { ...numbers, node: nodeName } });

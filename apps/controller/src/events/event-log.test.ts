@@ -100,3 +100,17 @@ test('nobody hears of an event that is not durable; it comes when the store can 
   await log.stop();
   await memory.close();
 });
+
+test('a store that fails to the end does not keep the log from ending', async () => {
+  const memory = createMemoryStore();
+  const store: Store = { ...memory, txn: () => Promise.reject(new Error('closed')) };
+  const log = createEventLog(store, systemClock, logger);
+  await log.start();
+  log.emit(event('a'));
+  await log.stop();
+  log.emit(event('b'));
+  // A timer is served: nothing spins.
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(log.last).toBe(0);
+  await memory.close();
+});

@@ -52,7 +52,8 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
 
   const oldest = () => events[0]?.sequence ?? last + 1;
 
-  const flush = async () => {
+  /** False where the store refused; nobody tries again at once. */
+  const flush = async (): Promise<boolean> => {
     while (queue.length > 0) {
       const batch = queue.splice(0, 1000);
       const numbered = batch.map((event, index) => ({ ...event, sequence: last + 1 + index, at: event.at! }));
@@ -67,7 +68,7 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
         queue.unshift(...batch);
         logger.error({ err: error }, 'events can not be stored; they are kept in memory and tried again');
         if (!stopped) takeBack = clock.after(1000, begin);
-        return;
+        return false;
       }
       blocks = [...blocks.slice(old.length), { key, last: end }];
       last = end;
@@ -80,11 +81,13 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
         listener.wake();
       }
     }
+    return true;
   };
   const begin = () => {
-    flushing ??= flush().finally(() => {
+    if (flushing) return;
+    flushing = flush().then((stored) => {
       flushing = undefined;
-      if (queue.length > 0 && takeBack === undefined) begin();
+      if (stored && queue.length > 0) begin();
     });
   };
 
@@ -127,6 +130,8 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
 
   return {
     emit(event) {
+      if (stopped)
+        return logger.warn({ reason: event.reason }, 'an event came after the end and is not stored');
       queue.push({ ...event, at: event.at ?? new Date(clock.nowMs()).toISOString() });
       if (queue.length > QUEUE_LIMIT) {
         logger.warn(

@@ -2,11 +2,15 @@
  * What the store holds, in memory, for decisions and single reads. Fed by the store's watch alone, so it goes through
  * every revision in order; a writer waits until its own revision has come through. It never writes.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Image, Instance, Node, Operation, Project, Volume, Workload } from '@skerry/model';
 import { SkerryError } from '@skerry/model';
 import type { Revision, Store, WatchBatch } from '@skerry/store';
 import type { Logger } from '../logger.ts';
 import { type Collection, keyOf, partsOf, prefixOf, RESOURCES } from './keys.ts';
+
+/** Before the store is asked again after its watch broke. */
+const RETRY_MS = 50;
 
 export type Overheads = Readonly<Partial<Record<string, number>>>;
 
@@ -151,6 +155,8 @@ export function createView(store: Store, logger: Logger): View {
       } catch (error) {
         if (abort.signal.aborted) break;
         logger.warn({ err: error }, 'the view of the store is listed again');
+        await pause(RETRY_MS, undefined, { signal: abort.signal }).catch(() => undefined);
+        if (abort.signal.aborted) break;
         await relist().catch((failure) => {
           for (const one of waiting) one.reject(failure);
           waiting = [];

@@ -28,7 +28,13 @@ export function createReconciler(core: Core): Reconciler {
 
   const mark = (one: Change) => {
     switch (one.collection) {
-      case 'workloads':
+      case 'workloads': {
+        const { after } = one as Change<'workloads'>;
+        // Whoever accepts a workload plans all that follows from it in the same transaction.
+        const planned = running && after?.status.observedGeneration === after?.metadata.generation;
+        if (after && !(planned && after.metadata.deletedAt === undefined)) dirty.add(one.key);
+        break;
+      }
       case 'volumes':
       case 'projects':
         if (one.after) dirty.add(one.key);
