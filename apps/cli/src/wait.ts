@@ -1,6 +1,6 @@
 /** Waits for workloads on the controller's watch: no polling. */
 import type { Client } from '@skerry/contract';
-import { SkerryError, type Workload } from '@skerry/model';
+import { type Instance, SkerryError, type Workload } from '@skerry/model';
 
 export interface WaitOptions {
   readonly limitMs: number;
@@ -36,11 +36,42 @@ export async function waitForWorkloads(
   throw new SkerryError('unavailable', `not done within ${options.limitMs / 1000} s: ${pending(known)}`);
 }
 
+/** Resolves when no instance of the workloads has a guest any more. Errors: unavailable after the limit. */
+export async function waitForStopped(
+  client: Client,
+  project: string,
+  names: readonly string[],
+  limitMs: number,
+): Promise<void> {
+  const stop = new AbortController();
+  const timer = setTimeout(() => stop.abort(), limitMs);
+  const known = new Map<string, Instance>();
+  const left = () =>
+    [...known.values()].filter(
+      ({ spec, status }) => names.includes(spec.workload) && !['stopped', 'failed'].includes(status.phase),
+    );
+  let synced = false;
+  try {
+    for await (const message of client.watch('instance.list', { project }, { signal: stop.signal })) {
+      if (message.type === 'put') known.set(message.object.metadata.name, message.object);
+      else if (message.type === 'delete') known.delete(message.name);
+      else if (message.type === 'reset') known.clear();
+      synced = message.type === 'synced' || (synced && message.type !== 'reset');
+      if (synced && left().length === 0) return;
+    }
+  } finally {
+    clearTimeout(timer);
+    stop.abort();
+  }
+  const running = left().map(({ metadata, status }) => `${metadata.name} is ${status.phase}`);
+  throw new SkerryError('unavailable', `not stopped within ${limitMs / 1000} s: ${running.join(', ')}`);
+}
+
 export const isReady = (workload: Workload | undefined): boolean =>
   workload !== undefined &&
   workload.status.observedGeneration >= workload.metadata.generation &&
-  workload.status.ready === workload.status.replicas &&
-  workload.status.replicas === (workload.control.run === 'stopped' ? 0 : (workload.spec.replicas ?? 1));
+  workload.status.ready === (workload.control.run === 'stopped' ? 0 : (workload.spec.replicas ?? 1)) &&
+  workload.status.replicas === (workload.spec.replicas ?? 1);
 
 /** What is not ready yet, with reasons. */
 export const describePending = (names: readonly string[]) => (workloads: ReadonlyMap<string, Workload>) =>

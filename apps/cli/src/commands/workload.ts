@@ -5,9 +5,15 @@ import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age, durationOption } from '../durations.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
-import { describePending, isReady, waitForWorkloads } from '../wait.ts';
+import { describePending, isReady, waitForStopped, waitForWorkloads } from '../wait.ts';
 import { waitUntilGone } from './apply.ts';
 import { registerWorkloadStreams } from './workload-streams.ts';
+
+const SAID = {
+  start: ['starting', 'started'],
+  stop: ['stopping', 'stopped'],
+  restart: ['restarting', 'restarted'],
+} as const;
 
 const WORKLOAD_COLUMNS: Column<Workload>[] = [
   { title: 'NAME', value: (row) => row.metadata.name },
@@ -161,7 +167,9 @@ export function registerWorkload(program: Command, context: Context): void {
       .action((names: string[], options: { wait?: boolean; timeout: number }) =>
         context.withClient(async (client) => {
           for (const each of names) await client.workload[name]({ project: context.project, name: each });
-          if (options.wait) {
+          if (options.wait && name === 'stop')
+            await waitForStopped(client, context.project, names, options.timeout);
+          else if (options.wait) {
             const progress = context.progress(`${name} ${names.join(', ')}`);
             await waitForWorkloads(
               client,
@@ -175,7 +183,7 @@ export function registerWorkload(program: Command, context: Context): void {
             ).finally(progress.end);
           }
           context.output.say(
-            names.map((each) => `workload/${each} ${name === 'stop' ? 'stopping' : `${name}ing`}`).join('\n'),
+            names.map((each) => `workload/${each} ${SAID[name][options.wait ? 1 : 0]}`).join('\n'),
           );
         }),
       );

@@ -15,6 +15,8 @@ import { translate } from './failures.ts';
 
 type Chunk = { readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array };
 const SIGKILL = 9;
+/** How long an ended command's pipes must be quiet before they are closed from our side. */
+const QUIET_MS = 50;
 /** Output read but not taken yet. Over it, reading pauses and the command waits, as on any pipe. */
 const WAITING_LIMIT_BYTES = 1024 * 1024;
 
@@ -160,10 +162,12 @@ function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: So
   let waiting: Chunk[] = [];
   let waitingBytes = 0;
   let open = readers.length;
+  let arrived = false;
   let wake = () => {};
   for (const { stream, socket } of readers) {
     socket.on('data', (data: Buffer) => {
       waiting.push({ stream, data });
+      arrived = true;
       waitingBytes += data.length;
       if (waitingBytes > WAITING_LIMIT_BYTES) for (const one of readers) one.socket.pause();
       wake();
@@ -190,9 +194,18 @@ function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: So
   }
   return {
     chunks: chunks(),
-    /** A pipe may stay open in a process that the command left behind: what is in it now is all that is waited for. */
+    /**
+     * A pipe may stay open in a process that the command left behind: what is in it now is all that is waited for. The shim
+     * has copied everything by now, so a while without data, all of it taken, is the end.
+     */
     processEnded() {
-      for (const { socket } of readers) socket.end();
+      const timer = setInterval(() => {
+        if (open > 0 && (arrived || waitingBytes > 0)) arrived = false;
+        else {
+          clearInterval(timer);
+          for (const { socket } of readers) socket.destroy();
+        }
+      }, QUIET_MS);
     },
   };
 }
