@@ -38,6 +38,11 @@ export class Endings {
     if (this.#options.folders.has(uid)) this.#oomAtMs.set(uid, atMs);
   }
 
+  /** News of an end. That of a former container of the same guest may come late: its process is another. */
+  heard(uid: Uid, pid: number, code: number, atMs: number): void {
+    if (this.#options.folders.read(uid)?.pid === pid) this.ended(uid, code, atMs);
+  }
+
   /** It ended, with this code. Nothing waits in here, so nobody comes between. */
   ended(uid: Uid, code: number, atMs: number): GuestExit | undefined {
     const { folders, cgroup } = this.#options;

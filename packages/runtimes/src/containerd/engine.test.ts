@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   cgroupFolders,
@@ -8,6 +8,7 @@ import {
   type ProcessRef,
   processesWithArgument,
   processRef,
+  unmountBelow,
 } from '@skerry/host';
 import { eventually } from '@skerry/testkit';
 import { expect, test } from 'vitest';
@@ -123,9 +124,7 @@ test('a power cut: with the run folder and every process gone, guests are told a
       const process = processRef(running.pid);
       if (process) await endProcess(process, 0);
     }
-    const { unmountBelow } = await import('@skerry/host');
     await unmountBelow(paths.folder, signal);
-    const { rmSync } = await import('node:fs');
     rmSync(world.identity.runDir, { recursive: true, force: true });
     const next = world.runtime();
     await next.start(signal);
@@ -136,11 +135,27 @@ test('a power cut: with the run folder and every process gone, guests are told a
     expect(after.state).toBe('running');
   }));
 
+test('a container that was half made when everything ended is taken away, and made anew', () =>
+  withWorld(async (world, runtime) => {
+    const spec = guestSpec(world.images);
+    await runtime.apply({ do: 'create', spec }, signal);
+    // Its shim ends with the machine; container, snapshot and folder stay.
+    for (const shim of processesWithArgument(world.identity.engineNamespace)) await endProcess(shim, 0);
+    await eventually('its task is gone', async () => {
+      const state = await runtime.recover(spec.uid, signal);
+      return state.state === 'absent' || state.state === 'exited';
+    });
+    const have = await runtime.recover(spec.uid, signal);
+    let state = have;
+    for (const step of runtime.plan(spec, have, spec.uid, 100 as never))
+      state = await runtime.apply(step, signal);
+    expect(state.state).toBe('running');
+  }));
+
 test('an engine that was started but never written down is found by its arguments', () =>
   withWorld(async (world, runtime) => {
     const engine = engineOf(world);
     await runtime.stop();
-    const { rmSync } = await import('node:fs');
     rmSync(enginePaths(world.identity).record);
     const next = world.runtime();
     await next.start(signal);
@@ -172,3 +187,29 @@ test('after destroy nothing is left: process, mount, control group, socket, file
     await world.end();
   }
 });
+
+test('on an engine of somebody else, only our own namespace is touched', () =>
+  withWorld(async (world, runtime) => {
+    const theirs = guestSpec(world.images);
+    const running = await run(runtime, theirs);
+    const engine = engineOf(world);
+    const other = await createWorld();
+    const ours = other.runtime({ address: enginePaths(world.identity).socket });
+    try {
+      await ours.start(signal);
+      expect(await ours.list(signal)).toEqual([]);
+      const spec = guestSpec(other.images, shell('echo hello; sleep 100'));
+      expect((await run(ours, spec)).state).toBe('running');
+      await eventually('its output', async () => (await logText(ours, spec.uid)) === 'hello');
+      expect(await ours.probe(signal)).toContainEqual(
+        expect.objectContaining({ name: 'container', ok: true }),
+      );
+      await ours.destroy(signal);
+      expect(cgroupFolders(other.identity.cgroup)).toEqual([]);
+      expect(processesWithArgument(other.identity.engineNamespace)).toEqual([]);
+      expect(engineOf(world)).toEqual(engine);
+      expect(await runtime.recover(theirs.uid, signal)).toEqual(running);
+    } finally {
+      await other.end();
+    }
+  }));

@@ -32,6 +32,8 @@ export interface GuestRecord {
   readonly stopSignal?: string;
   /** `process` of the runtime spec without arguments: what `exec` starts from. */
   readonly process: object;
+  /** Of its first process, once there is one. */
+  readonly pid?: number;
   readonly startedAtMs?: number;
   /** Set before the first signal: an end after it was asked for, also when we were not there to see it. */
   readonly stop?: { readonly askedAtMs: number; readonly forced: boolean };

@@ -10,7 +10,15 @@ import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestSpec, GuestState } from '../port.ts';
 import { jsonAny, type Mount, packAny, toMillis } from './api.ts';
-import { type EngineClient, isNotFound, isTaskGone, TASK, type TaskProcess } from './client.ts';
+import {
+  alreadyExists,
+  type Calls,
+  type EngineClient,
+  isNotFound,
+  isTaskGone,
+  TASK,
+  type TaskProcess,
+} from './client.ts';
 import { Endings } from './endings.ts';
 import type { Engine } from './engine.ts';
 import { signalNumber } from './exit-judge.ts';
@@ -30,6 +38,8 @@ const KEEP = { 'containerd.io/gc.root': '1' } as const;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const FORCED_END_LIMIT_MS = 10_000;
+const DEAD_SHIM_WAIT_MS = 50;
+const DEAD_SHIM_ATTEMPTS = 100;
 
 /** A mapped root is nobody to the node: it gets the folders of its volumes, where they are root's, but not what lies in them. */
 function giveVolumes(spec: GuestSpec, owner: number): void {
@@ -95,7 +105,23 @@ export class Guests {
     if (status === TASK.running || status === TASK.paused || status === TASK.pausing) {
       return { state: 'running', incarnation, pid, startedAtMs: record?.startedAtMs ?? Date.now() };
     }
+    // Never started: we, or the machine, ended while it was being made. What there is of it is worth nothing.
+    if (record?.startedAtMs === undefined) return { state: 'absent' };
     return { state: 'exited', incarnation, exit: this.endings.vanished(uid) };
+  }
+
+  /** Its state, after taking away what is left of one that is not whole. */
+  async recover(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
+    const state = await this.state(uid, signal);
+    if (state.state !== 'absent' || !(await this.#hasLeftovers(uid, signal))) return state;
+    return this.remove(uid, signal);
+  }
+
+  async #hasLeftovers(uid: Id<'instance'>, signal: AbortSignal): Promise<boolean> {
+    if (this.folders.has(uid)) return true;
+    const filters = [`id==${uid}`];
+    const { containers } = await this.#client.call('Containers.List', { filters }, { signal });
+    return containers.length > 0;
   }
 
   /** Its task; undefined where there is none. A shim that goes at this moment leaves none in a moment. */
@@ -105,8 +131,8 @@ export class Guests {
         return (await this.#client.call('Tasks.Get', { containerId: uid }, { signal })).process;
       } catch (error) {
         if (isNotFound(error)) return undefined;
-        if (!isTaskGone(error) || attempt >= 20) throw error;
-        await delay(50, undefined, { signal });
+        if (!isTaskGone(error) || attempt >= DEAD_SHIM_ATTEMPTS) throw error;
+        await delay(DEAD_SHIM_WAIT_MS, undefined, { signal });
       }
     }
   }
@@ -116,7 +142,7 @@ export class Guests {
     const have = await this.state(uid, signal);
     const same = have.state !== 'absent' && have.incarnation === spec.incarnation;
     if (same && (have.state === 'created' || have.state === 'running')) return have;
-    if (have.state !== 'absent' || this.folders.has(uid)) await this.remove(uid, signal);
+    if (have.state !== 'absent' || (await this.#hasLeftovers(uid, signal))) await this.remove(uid, signal);
     try {
       await this.#make(spec, signal);
       return { state: 'created', incarnation: spec.incarnation };
@@ -168,8 +194,7 @@ export class Guests {
     ]);
     const query = `--folder=${encodeURIComponent(files.folder)}`;
     const output = `binary://${encodeURI(this.#options.logProgram)}?${query}`;
-    await this.#client.call(
-      'Tasks.Create',
+    const pid = await this.#createTask(
       {
         containerId: uid,
         rootfs,
@@ -177,8 +202,22 @@ export class Guests {
         stderr: output,
         options: packAny('containerd.runc.v1.Options', { root: this.#options.engine.paths.runc }),
       },
-      { signal },
+      signal,
     );
+    const record = this.folders.read(uid);
+    if (record) this.folders.write(uid, { ...record, pid });
+  }
+
+  /** A task of the same id whose shim was killed stays in containerd's list until it has cleaned up after it. */
+  async #createTask(request: Calls['Tasks.Create'][0], signal: AbortSignal): Promise<number> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return (await this.#client.call('Tasks.Create', request, { signal })).pid;
+      } catch (error) {
+        if (!alreadyExists(error) || attempt >= DEAD_SHIM_ATTEMPTS) throw error;
+        await delay(DEAD_SHIM_WAIT_MS, undefined, { signal });
+      }
+    }
   }
 
   async #rootfs(

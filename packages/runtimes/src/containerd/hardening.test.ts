@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { GuestSpec, Runtime } from '../port.ts';
@@ -107,6 +108,11 @@ test('with a user namespace, root inside is nobody on the node and still owns it
   });
   expect(text).toMatch(/^0\n\s+0\s+100000\s+65536\n/);
   expect(text.match(/ 0 +0 /g)).toHaveLength(2);
-  const { statSync } = await import('node:fs');
+  const session = await runtime.exec!.exec(
+    spec.uid,
+    { command: ['/bin/touch', '/data/more'], terminal: false },
+    signal,
+  );
+  expect(await session.exit).toBe(0);
   expect(state.state === 'running' && statSync(`/proc/${state.pid}`).uid).toBe(100_000);
 });

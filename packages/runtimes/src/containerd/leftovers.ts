@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  cgroupFolders,
   cgroupProcesses,
   endProcess,
   type Identity,
@@ -51,10 +52,11 @@ function removeIfEmpty(folder: string): void {
   }
 }
 
-/** After the private engine ended: shims without an engine, mounts, folders, and the shared folders where nobody else is. */
+/** After the engine ended or let our namespace go: shims without an engine, mounts, folders, shared folders that are empty. */
 export async function clearEngine(engine: Engine, identity: Identity, signal: AbortSignal): Promise<void> {
   const { paths } = engine;
-  for (const argument of [paths.config, engine.socket]) {
+  // The engine by its configuration, shims by our namespace: others may have theirs on the same engine.
+  for (const argument of [paths.config, identity.engineNamespace]) {
     await Promise.all(processesWithArgument(argument).map((ref) => endProcess(ref, 0)));
   }
   const engineFolder = join(identity.dataDir, 'containerd');
@@ -68,7 +70,5 @@ export async function clearEngine(engine: Engine, identity: Identity, signal: Ab
 /** What guests share and the last one leaves: also others' runtimes use it, so only where it is empty. */
 export async function clearShared(identity: Identity): Promise<void> {
   removeIfEmpty(join(identity.dataDir, 'guests'));
-  if (cgroupProcesses(identity.cgroup).length === 0) removeIfEmptyCgroup(identity.cgroup);
+  if (cgroupFolders(identity.cgroup).length > 0) removeCgroup(identity.cgroup); // what has a process in it stays
 }
-
-const removeIfEmptyCgroup = (path: string) => removeCgroup(path);

@@ -57,25 +57,32 @@ test('a fork bomb stays inside its limit of processes and can be stopped', async
   expect(await runtime.apply({ do: 'remove', uid: spec.uid }, signal)).toEqual({ state: 'absent' });
 });
 
-test('a disk limit holds for the whole writable layer: the guest hears "no space", the node keeps its own', async () => {
-  const script =
-    'dd if=/dev/zero of=/data/big bs=1M count=64 2>&1; echo code $?; ls -l /data/big; grep worker /etc/passwd';
-  const spec = guestSpec(world.images, { ...shell(script), diskBytes: (16 * MiB) as Bytes });
-  await run(runtime, spec);
-  expect(await ended(spec.uid)).toMatchObject({ reason: 'completed' });
-  const text = await logText(runtime, spec.uid);
-  expect(text).toContain('No space left on device');
-  expect(text).toContain('code 1');
-  expect(text).toContain('worker:x:1000');
-  const folder = join(world.identity.dataDir, 'guests', spec.uid);
-  expect(mountsBelow(folder)).toHaveLength(1);
-  await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
-  expect(mountsBelow(folder)).toEqual([]);
-  const tiny = guestSpec(world.images, { diskBytes: 4096 as Bytes });
-  await expect(runtime.apply({ do: 'create', spec: tiny }, signal)).rejects.toMatchObject({
-    code: 'unsupported',
-  });
-});
+test.each([false, true])(
+  'a disk limit holds for the whole writable layer: the guest hears "no space" (user namespace: %s)',
+  async (userNamespace) => {
+    const script =
+      'dd if=/dev/zero of=/data/big bs=1M count=64 2>&1; echo code $?; ls -l /data/big; grep worker /etc/passwd';
+    const spec = guestSpec(world.images, {
+      ...shell(script),
+      diskBytes: (16 * MiB) as Bytes,
+      security: { readOnlyRoot: false, capabilities: [], userNamespace },
+    });
+    await run(runtime, spec);
+    expect(await ended(spec.uid)).toMatchObject({ reason: 'completed' });
+    const text = await logText(runtime, spec.uid);
+    expect(text).toContain('No space left on device');
+    expect(text).toContain('code 1');
+    expect(text).toContain('worker:x:1000');
+    const folder = join(world.identity.dataDir, 'guests', spec.uid);
+    expect(mountsBelow(folder)).toHaveLength(1);
+    await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+    expect(mountsBelow(folder)).toEqual([]);
+    const tiny = guestSpec(world.images, { diskBytes: 4096 as Bytes });
+    await expect(runtime.apply({ do: 'create', spec: tiny }, signal)).rejects.toMatchObject({
+      code: 'unsupported',
+    });
+  },
+);
 
 test('a read-only root can not be written, its scratch folders can', async () => {
   const script = 'touch /data/x 2>&1; echo root $?; touch /tmp/x && touch /run/x; echo scratch $?';

@@ -12,7 +12,7 @@ import type { Logger } from './logger.ts';
 
 export interface SubscriptionHandlers {
   /** Of a container's first process, never of an `exec`. */
-  exited(uid: string, code: number, atMs: number): void;
+  exited(uid: string, pid: number, code: number, atMs: number): void;
   execExited(execId: string, code: number): void;
   outOfMemory(uid: string, atMs: number): void;
   /** Listening again after a break, perhaps to an engine that was started anew. */
@@ -100,12 +100,13 @@ export class Subscription {
         } else {
           const exit = unpackAny<{
             containerId: string;
+            pid: number;
             id: string;
             exitStatus: number;
             exitedAt: Timestamp;
           }>(event);
           if (exit.id === exit.containerId)
-            this.#handlers.exited(exit.containerId, exit.exitStatus, toMillis(exit.exitedAt));
+            this.#handlers.exited(exit.containerId, exit.pid, exit.exitStatus, toMillis(exit.exitedAt));
           else this.#handlers.execExited(exit.id, exit.exitStatus);
         }
       }

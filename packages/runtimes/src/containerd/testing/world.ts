@@ -86,7 +86,8 @@ export async function busyboxImages(folder: string): Promise<TestImages> {
 export interface World {
   readonly identity: Identity;
   readonly images: TestImages;
-  runtime(): Runtime;
+  /** With an address: on that engine instead of a private one. */
+  runtime(engine?: { readonly address: string }): Runtime;
   /** Everything of this data folder, and the folder itself. */
   end(): Promise<void>;
 }
@@ -98,8 +99,13 @@ export async function createWorld(): Promise<World> {
   const identity = openDataFolder(dataDir);
   const images = await busyboxImages(join(dataDir, 'test-blobs'));
   const made: Runtime[] = [];
-  const make = () => {
-    const runtime = createContainerdRuntime({ identity, images, logger: quiet });
+  const make = (engine?: { readonly address: string }) => {
+    const runtime = createContainerdRuntime({
+      identity,
+      images,
+      logger: quiet,
+      ...(engine ? { engine } : {}),
+    });
     made.push(runtime);
     return runtime;
   };
