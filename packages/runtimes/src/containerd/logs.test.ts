@@ -97,6 +97,6 @@ test('bytes that are no text and a line without end do no harm', async () => {
   const lines = await all(runtime.logs(spec.uid, {}, signal));
   expect(lines.at(-1)!.text).toBe('after');
   expect(
-    lines.filter((line) => /^x+$/.test(line.text)).reduce((sum, line) => sum + line.text.length, 0),
+    lines.filter((line) => /^x{100,}$/.test(line.text)).reduce((sum, line) => sum + line.text.length, 0),
   ).toBe(100_000);
 });
