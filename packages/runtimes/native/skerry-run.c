@@ -2,7 +2,7 @@
  * skerry-run: the parent of one QEMU, so that the guest outlives the agent and its end is never lost.
  *
  *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]... [--open FILE]...
- *              -- qemu ARG...
+ *              [--pages small] -- qemu ARG...
  *
  * It goes to the background, takes RUN/lock (one supervisor for a guest), enters the cgroups, opens what QEMU may not open
  * itself, and starts QEMU as N:N with no new privileges and nothing else open:
@@ -42,7 +42,7 @@ static int clients[CLIENTS];
 
 struct request {
   const char *folder, *tap, *cgroups[CGROUPS], *files[FILES];
-  int cgroup_count, file_count;
+  int cgroup_count, file_count, small_pages;
   uid_t uid;
   gid_t gid;
   long group;
@@ -65,6 +65,7 @@ static void read_arguments(struct request *to, int argc, char **argv) {
     else if (!strcmp(name, "--uid")) to->uid = (uid_t)atol(value);
     else if (!strcmp(name, "--gid")) to->gid = (gid_t)atol(value);
     else if (!strcmp(name, "--group")) to->group = atol(value);
+    else if (!strcmp(name, "--pages")) to->small_pages = !strcmp(value, "small");
     else if (!strcmp(name, "--cgroup") && to->cgroup_count < CGROUPS) to->cgroups[to->cgroup_count++] = value;
     else if (!strcmp(name, "--open") && to->file_count < FILES) to->files[to->file_count++] = value;
     else at = argc;
@@ -128,6 +129,8 @@ static void become_qemu(const struct request *want, const int *give, int count, 
   setrlimit(RLIMIT_CORE, &no_core);
   if (setgroups(want->group >= 0 ? 1 : 0, groups) < 0 || setgid(want->gid) < 0 || setuid(want->uid) < 0) _exit(71);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  /* QEMU asks for huge pages: one touched byte of a small guest would cost 2 MiB. */
+  if (want->small_pages) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   execve(want->qemu[0], want->qemu, environment);

@@ -5,8 +5,11 @@ import type { GuestSpec } from '../port.ts';
 
 const MiB = 1024 * 1024;
 
+/** A guest with little code and memory that it hardly touches. */
+export const isSmall = (memoryMiB: number): boolean => memoryMiB <= 64;
+
 /** Translation buffer of TCG: its default takes up to a gigabyte; a small guest has little code. */
-export const tcgBufferMiB = (memoryMiB: number): number => (memoryMiB <= 64 ? 4 : 32);
+export const tcgBufferMiB = (memoryMiB: number): number => (isSmall(memoryMiB) ? 4 : 32);
 
 /** QEMU and its supervisor without guest memory and translations: 14 MiB measured as PSS (QEMU 7.2, 40 guests), rounded up. */
 const HYPERVISOR_MIB = 16;

@@ -2,6 +2,7 @@
 import { type CgroupLimits, GUEST_GID, GUEST_UID, makeCgroup, run } from '@skerry/host';
 import { asSkerryError, SkerryError } from '@skerry/model';
 import { type LaunchPlan, qemuArguments } from './command-line.ts';
+import { isSmall } from './memory.ts';
 
 export const QEMU = '/usr/bin/qemu-system-x86_64';
 const START_LIMIT_MS = 15_000;
@@ -38,6 +39,7 @@ export async function supervise(what: Supervised, signal: AbortSignal): Promise<
       ...options('group', [what.group]),
       ...options('tap', [what.tap]),
       ...options('cgroup', entries),
+      ...options('pages', [isSmall(what.plan.memoryMiB) ? 'small' : undefined]),
       ...options('open', [what.kernel, what.initrd]),
       ...['--', QEMU, '-name', what.mark, ...qemuArguments(what.plan)],
     ];
