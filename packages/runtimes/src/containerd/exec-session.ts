@@ -161,7 +161,8 @@ export async function openExec(
 function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: Socket }[]) {
   let waiting: Chunk[] = [];
   let waitingBytes = 0;
-  let open = readers.length;
+  // A quick command's pipe may have ended before anybody listened here.
+  let open = readers.filter(({ socket }) => !socket.closed).length;
   let arrived = false;
   let wake = () => {};
   for (const { stream, socket } of readers) {
