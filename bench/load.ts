@@ -50,7 +50,7 @@ function ask(socket: Socket, request: string): Promise<number> {
   });
 }
 
-const WARM_UP_MS = 1000;
+const WARM_UP_MS = 2000;
 
 /** Errors: the first answer that is none of 2xx. */
 export async function load({ socketPath, connections, seconds, request }: LoadOptions): Promise<LoadResult> {

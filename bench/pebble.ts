@@ -7,14 +7,14 @@ import type { Finding } from './report.ts';
 import { firstAnswer, manifestOf, type Skerry } from './skerry.ts';
 import { DURATION_COLUMNS, digits, durationRow, median, takingTurns } from './statistics.ts';
 
-/** When something was written, by performance.now(). */
-const writtenMs = (path: string): number =>
-  Number(statSync(path, { bigint: true }).mtimeNs) / 1e6 - performance.timeOrigin;
+const sinceOrigin = (ns: bigint): number => Number(ns) / 1e6 - performance.timeOrigin;
 
-/** When the guest's parts came to be, from the files that its start writes. */
+/** When the guest's parts came to be, by performance.now(), from the files that its start writes. */
 function milestones(skerry: Skerry, { metadata }: Instance) {
-  const folder = join('/run/skerry', skerry.program.id, 'g', metadata.uid);
-  return { createdMs: writtenMs(join(folder, 'guest.json')), qemuMs: writtenMs(join(folder, 'pid')) };
+  const { dataDir, id } = skerry.program;
+  const folder = statSync(join(dataDir, 'guests', metadata.uid), { bigint: true });
+  const pid = statSync(join('/run/skerry', id, 'g', metadata.uid, 'pid'), { bigint: true });
+  return { createdMs: sinceOrigin(folder.birthtimeNs), qemuMs: sinceOrigin(pid.mtimeNs) };
 }
 
 function functionPath(skerry: Skerry, digest: string): string {
@@ -31,9 +31,9 @@ function functionPath(skerry: Skerry, digest: string): string {
 }
 
 const STEPS = [
-  'acknowledged → the guest is known on the node, its tap is there, its folder is written',
-  'folder → limits, supervisor, QEMU started',
-  'QEMU started → monitor, cont: the API shows it running',
+  'acknowledged → its address, firewall and tap are there, its folder is made',
+  'folder → record durable, limits, supervisor, QEMU started',
+  'QEMU started → the API shows it running',
   'running → first answer',
 ] as const;
 
