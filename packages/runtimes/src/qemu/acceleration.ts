@@ -109,6 +109,10 @@ export async function probeAcceleration(
     if (!existsSync(needed))
       throw new SkerryError('host_missing', `${needed} was not built: run \`make setup\``);
   }
+  if ((statSync(options.kernelPath).mode & 0o004) === 0) {
+    const text = `${options.kernelPath} can not be read by the user that guests run as: chmod a+r`;
+    throw new SkerryError('host_missing', text);
+  }
   const device = statSync(KVM, { throwIfNoEntry: false });
   const key = [qemu.mtimeMs, qemu.size, device?.ctimeMs, device?.mode, device?.gid].join(' ');
   try {

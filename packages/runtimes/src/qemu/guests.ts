@@ -42,6 +42,8 @@ export interface GuestsOptions {
 
 /** A supervisor that was just started writes its pid file within milliseconds. */
 const PID_FILE_LIMIT_MS = 5000;
+/** QEMU answers within 50 ms; on a machine under heavy load within seconds. */
+const SETTLE_LIMIT_MS = 30_000;
 const END_LIMIT_MS = 10_000;
 const MONITOR_LIMIT_MS = 1000;
 /** After `quit` QEMU ends at once; a machine under load is given so long. */
@@ -195,9 +197,13 @@ export class Guests {
       folder.write(record);
       throw error;
     }
-    const live = this.watch(uid);
-    await live.settled;
+    await Promise.race([this.watch(uid).settled, pause(SETTLE_LIMIT_MS, undefined, { ref: false })]);
     const state = await this.state(uid);
+    if (state.state === 'running' && !this.watch(uid).qmp) {
+      this.#forget(uid);
+      await this.#clear(folder);
+      throw new SkerryError('guest_start_failed', `${spec.name} could not be started: QEMU does not answer`);
+    }
     if (state.state === 'exited' && state.exit.reason === 'start-failed') {
       this.#forget(uid);
       throw new SkerryError('guest_start_failed', `${spec.name} could not be started: ${state.exit.message}`);
