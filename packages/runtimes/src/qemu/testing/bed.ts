@@ -78,7 +78,7 @@ export class QemuBed {
   async tinySpec(text: string, end: TinyEnd, boot?: 'pvh' | 'multiboot'): Promise<GuestSpec> {
     const path = join(this.identity.dataDir, 'tiny.elf');
     writeFileSync(path, tinyKernel(text, end, boot));
-    const [image] = await this.images.importFile(path, { signal });
+    const [image] = await this.images.importFile(path, { reference: 'tiny:1', signal });
     return this.#spec(newId<'instance'>(), image!.facts.digest, {});
   }
 
