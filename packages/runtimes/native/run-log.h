@@ -3,6 +3,7 @@
  * when it is full (skerry-log's form). Bounded in rate as well, so that a guest that prints for ever does not wear out the
  * disk; what is left out is counted in the log. It never makes its caller wait for anything but the file system.
  */
+#pragma once
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,11 +2,16 @@
  * skerry-run's own line to QEMU's monitor (QMP): it lets the guest begin, and keeps the word that tells how it ended, so that
  * an end is judged rightly although nobody else listened. It reads QEMU's words, which no guest can write.
  */
+#pragma once
 #include <string.h>
 #include <unistd.h>
 
+#include "run-log.h"
+
 static char shutdown_reason[32] = "-";
 static int panicked;
+/* When QEMU said that it is about to end; 0 before. */
+static long long shutdown_ms;
 
 /* The guest waits (-S) until QEMU reads this: by then it is in its groups, and no event is lost. */
 static void monitor_begin(int monitor) {
@@ -23,6 +28,7 @@ static void monitor_line(char *line) {
   if (length == 0 || length >= sizeof shutdown_reason) return;
   memcpy(shutdown_reason, reason, length);
   shutdown_reason[length] = 0;
+  shutdown_ms = now_ms(CLOCK_MONOTONIC);
 }
 
 /* A line that is too long is none of those that matter. */

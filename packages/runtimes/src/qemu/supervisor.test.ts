@@ -98,6 +98,12 @@ test('it speaks to the monitor first, and keeps the reason and the panic that QE
   ]);
 });
 
+test('who has said that it ends and then hangs is ended, and counts as ended by itself', async () => {
+  await supervise(`require('node:fs').writeSync(6, '{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}\\n');
+    setInterval(() => {}, 1e6)`);
+  expect(await exit()).toMatch(/^exited 0 \d+ guest-shutdown 0\n$/);
+});
+
 test('console and own words of QEMU are told apart, unfinished last lines included', async () => {
   await supervise(`const fs = require('node:fs');
     fs.writeSync(3, 'first\\r\\nsecond'); fs.writeSync(2, 'qemu: no luck\\nnone'); process.exit(1)`);
