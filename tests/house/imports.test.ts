@@ -33,6 +33,9 @@ const packageOf: Record<string, string> = Object.fromEntries(
   ORDER.map((path) => [path.replace('packages/', '@skerry/').replace('apps/', '@skerry/app-'), path]),
 );
 
+/** Tests, and what only tests load. */
+const TEST_SUPPORT = /\.test\.ts$|\/testing\/|\/conformance(\.ts$|\/)/;
+
 function sources(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
@@ -60,7 +63,7 @@ test('imports go down the list only', () => {
   const wrong: string[] = [];
   for (const file of files) {
     const from = roomOf(file);
-    const isTest = /\.test\.ts$|\/test\/|conformance\.ts$/.test(file);
+    const isTest = TEST_SUPPORT.test(file);
     for (const specifier of importsOf(readFileSync(file, 'utf8'))) {
       const name = specifier.split('/').slice(0, 2).join('/');
       const to = specifier.startsWith('.') ? roomOf(resolve(dirname(file), specifier)) : packageOf[name];
@@ -79,7 +82,7 @@ test('only the host room spawns programs', () => {
   // The command line starts its own server process; QMP and containerd sockets are opened by node:net and gRPC.
   const allowed = ['packages/host', 'packages/testkit'];
   const wrong = files
-    .filter((file) => !allowed.includes(roomOf(file)) && !/\.test\.ts$/.test(file))
+    .filter((file) => !allowed.includes(roomOf(file)) && !TEST_SUPPORT.test(file))
     .filter((file) => importsOf(readFileSync(file, 'utf8')).some((name) => name === 'node:child_process'))
     .map((file) => relative(root, file));
   expect(wrong).toEqual([]);
