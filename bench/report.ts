@@ -31,6 +31,8 @@ export interface Surroundings {
   readonly qemu: string;
   readonly containerd: string;
   readonly docker: string;
+  /** Percent of the minute before the first benchmark in which something waited for a processor: other work. */
+  readonly busyBeforePercent?: number;
 }
 
 function version(file: string, args: readonly string[]): string {
@@ -42,23 +44,27 @@ function version(file: string, args: readonly string[]): string {
   }
 }
 
-export const surroundings = (): Surroundings => ({
-  processors: availableParallelism(),
-  memoryGiB: Math.round(totalmem() / 2 ** 30),
-  kernel: /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown',
-  node: process.versions.node,
-  qemu: version('qemu-system-x86_64', ['--version']),
-  containerd: version('containerd', ['--version']),
-  docker: version('dockerd', ['--version']),
-});
-
-/** Share of the time in which something wanted a processor and got none, over the last minute (PSI); undefined without. */
+/** Percent of the last minute in which something wanted a processor and got none (PSI); undefined without. */
 export function pressure(): number | undefined {
   try {
     return Number(/some .*avg60=([\d.]+)/.exec(readFileSync('/proc/pressure/cpu', 'utf8'))?.[1]);
   } catch {
     return undefined;
   }
+}
+
+export function surroundings(): Surroundings {
+  const busy = pressure();
+  return {
+    processors: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown',
+    node: process.versions.node,
+    qemu: version('qemu-system-x86_64', ['--version']),
+    containerd: version('containerd', ['--version']),
+    docker: version('dockerd', ['--version']),
+    ...(busy === undefined ? {} : { busyBeforePercent: busy }),
+  };
 }
 
 function aligned({ title, columns, rows }: Table): string {
@@ -90,7 +96,7 @@ export function asMarkdown(findings: readonly Finding[], where: Surroundings): s
   const verdicts = findings.flatMap((finding) => finding.verdicts);
   return `${[
     '# Measured',
-    `${where.processors} processors, ${where.memoryGiB} GiB, Linux ${where.kernel}, Node.js ${where.node}, QEMU ${where.qemu}, containerd ${where.containerd}, Docker ${where.docker}. Written by \`make bench\`.`,
+    `${where.processors} processors, ${where.memoryGiB} GiB, Linux ${where.kernel}, Node.js ${where.node}, QEMU ${where.qemu}, containerd ${where.containerd}, Docker ${where.docker}. Written by \`make bench\`.${where.busyBeforePercent === undefined ? '' : ` In the minute before, something waited for a processor ${where.busyBeforePercent} % of the time: what other work there is makes every figure worse, and ratios count more than times.`}`,
     markdownTable(
       ['promise', 'measured', 'kept'],
       verdicts.map(({ promise, measured, kept }) => [promise, measured, kept ? 'yes' : '**no**']),
