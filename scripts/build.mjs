@@ -44,7 +44,10 @@ if (process.argv.includes('--if-changed') && builtAt() > Math.max(...sources)) p
 const fresh = join(root, `dist.${process.pid}`);
 mkdirSync(fresh, { recursive: true });
 await build({
-  entryPoints: { skerry: join(root, 'apps/cli/src/main.ts') },
+  entryPoints: {
+    skerry: join(root, 'apps/cli/src/main.ts'),
+    'lower-function': join(root, 'packages/images/src/functions/lower-main.ts'),
+  },
   outdir: fresh,
   outExtension: { '.js': '.mjs' },
   chunkNames: 'chunks/[name]-[hash]',

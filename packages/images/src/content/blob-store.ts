@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { access, chmod, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { access, chmod, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -14,6 +14,8 @@ import { newId, SkerryError } from '@skerry/model';
 export const BLOB_MODE = 0o644;
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
+/** Half a download that nobody went on with for so long is given up. */
+const PARTIAL_KEPT_MS = 24 * 60 * 60 * 1000;
 
 export interface StagedBlob {
   readonly path: string;
@@ -23,7 +25,8 @@ export interface StagedBlob {
 
 /** A full disk as ours, anything else as it was. */
 export function translateWriteError(error: unknown): unknown {
-  return (error as NodeJS.ErrnoException).code === 'ENOSPC'
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOSPC' || code === 'EDQUOT'
     ? new SkerryError(
         'disk_full',
         'the image could not be stored: no space on the file system of the data folder',
@@ -41,23 +44,42 @@ export function checkDigest(digest: string): string {
 export class BlobStore {
   readonly #blobs: string;
   readonly #staging: string;
-  readonly partial: string;
+  readonly #partial: string;
+  readonly #running = new Map<string, Promise<unknown>>();
 
   constructor(folder: string) {
     this.#blobs = join(folder, 'blobs/sha256');
     this.#staging = join(folder, 'staging');
-    this.partial = join(folder, 'partial');
+    this.#partial = join(folder, 'partial');
   }
 
   /** Makes the folders and clears what a crash left half written. Partial downloads stay: they resume. */
   async start(): Promise<void> {
     await rm(this.#staging, { recursive: true, force: true });
-    for (const folder of [this.#blobs, this.#staging, this.partial])
+    for (const folder of [this.#blobs, this.#staging, this.#partial])
       await mkdir(folder, { recursive: true, mode: 0o700 });
+    await this.#forgetOldPartials();
+  }
+
+  /** One task at a time for each blob: two pulls that share a layer must not write into one file. */
+  async alone<T>(digest: string, task: () => Promise<T>): Promise<T> {
+    const before = this.#running.get(digest);
+    const next = before ? before.then(task, task) : task();
+    this.#running.set(digest, next);
+    try {
+      return await next;
+    } finally {
+      if (this.#running.get(digest) === next) this.#running.delete(digest);
+    }
   }
 
   path(digest: string): string {
     return join(this.#blobs, checkDigest(digest).slice('sha256:'.length));
+  }
+
+  /** Where a download of the blob is gathered, across tries and restarts. */
+  partialPath(digest: string): string {
+    return join(this.#partial, checkDigest(digest).slice('sha256:'.length));
   }
 
   async has(digest: string): Promise<boolean> {
@@ -65,6 +87,12 @@ export class BlobStore {
       () => true,
       () => false,
     );
+  }
+
+  /** Bytes that can be written where the blobs are. */
+  async roomBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#partial);
+    return bavail * bsize;
   }
 
   /** A metadata blob as text; over `limitBytes` it is refused. Errors: image_invalid, image_not_found. */
@@ -80,7 +108,7 @@ export class BlobStore {
     return readFile(path, 'utf8');
   }
 
-  /** Hashes a stream into the staging folder. The caller commits or discards it. Errors: disk_full. */
+  /** Hashes a stream into the staging folder. The caller commits or discards it. Errors: disk_full, cancelled. */
   async stage(source: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<StagedBlob> {
     const path = join(this.#staging, newId<'staged'>());
     const hash = createHash('sha256');
@@ -98,6 +126,8 @@ export class BlobStore {
       });
     } catch (error) {
       await rm(path, { force: true });
+      if (signal?.aborted)
+        throw new SkerryError('cancelled', 'storing the image was cancelled', { cause: error });
       throw translateWriteError(error);
     }
     return { path, digest: `sha256:${hash.digest('hex')}`, sizeBytes };
@@ -115,39 +145,55 @@ export class BlobStore {
     );
   }
 
-  /** Gives a staged file its name, durably. */
+  /** Gives a staged file its name, durably; one that can't have it is thrown away. Errors: disk_full. */
   async commit(staged: StagedBlob): Promise<void> {
     try {
-      await chmod(staged.path, BLOB_MODE); // whatever the umask was
-      const file = await open(staged.path, 'r');
-      await file.sync().finally(() => file.close());
-      await rename(staged.path, this.path(staged.digest));
-      const folder = await open(this.#blobs, 'r');
-      await folder.sync().finally(() => folder.close());
+      await this.#settle(staged.path, staged.digest);
     } catch (error) {
+      await this.discard(staged);
       throw translateWriteError(error);
     }
+  }
+
+  /** The same for a finished download, whose digest the caller has checked. Errors: disk_full. */
+  async adopt(path: string, digest: string): Promise<void> {
+    await this.#settle(path, digest).catch((error) => {
+      throw translateWriteError(error);
+    });
+  }
+
+  async #settle(path: string, digest: string): Promise<void> {
+    await chmod(path, BLOB_MODE); // whatever the umask was
+    const file = await open(path, 'r');
+    await file.sync().finally(() => file.close());
+    await rename(path, this.path(digest));
+    const folder = await open(this.#blobs, 'r');
+    await folder.sync().finally(() => folder.close());
   }
 
   async discard(staged: StagedBlob): Promise<void> {
     await rm(staged.path, { force: true });
   }
 
-  /** A second name for a file that is complete and was checked elsewhere (a finished download). */
-  async adopt(path: string, digest: string): Promise<void> {
-    await link(path, this.path(digest)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw translateWriteError(error);
-    });
-    await rm(path, { force: true });
-  }
-
-  /** Removes every blob that is not in `keep`. Returns bytes freed. */
+  /** Removes every blob that is not in `keep`, and downloads that nobody went on with. Returns bytes freed. */
   async collect(keep: ReadonlySet<string>): Promise<number> {
-    let freed = 0;
+    let freed = await this.#forgetOldPartials();
     for (const hex of await readdir(this.#blobs)) {
       if (keep.has(`sha256:${hex}`)) continue;
       const path = join(this.#blobs, hex);
       freed += (await stat(path)).size;
+      await rm(path, { force: true });
+    }
+    return freed;
+  }
+
+  async #forgetOldPartials(): Promise<number> {
+    let freed = 0;
+    for (const name of await readdir(this.#partial)) {
+      const path = join(this.#partial, name);
+      const { size, mtimeMs } = await stat(path);
+      if (Date.now() - mtimeMs < PARTIAL_KEPT_MS) continue;
+      freed += size;
       await rm(path, { force: true });
     }
     return freed;

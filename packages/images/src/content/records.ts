@@ -22,20 +22,22 @@ export class Records {
 
   async start(): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.#folder))
+      if (name.endsWith('.new')) await rm(join(this.#folder, name), { force: true }); // a crash while writing
   }
 
   #path(digest: string): string {
     return join(this.#folder, `${checkDigest(digest).slice('sha256:'.length)}.json`);
   }
 
-  /** Errors: image_not_found. */
+  /** Errors: image_not_found, image_invalid where the file is damaged. */
   async get(digest: string): Promise<ImageRecord> {
     const cached = this.#cache.get(digest);
     if (cached) return cached;
     const text = await readFile(this.#path(digest), 'utf8').catch(() => undefined);
     if (text === undefined)
       throw new SkerryError('image_not_found', `no image with the digest ${digest} is on this node`);
-    const record = JSON.parse(text) as ImageRecord;
+    const record = readRecord(text, digest);
     this.#cache.set(digest, record);
     return record;
   }
@@ -60,4 +62,17 @@ export class Records {
     this.#cache.delete(digest);
     await rm(this.#path(digest), { force: true });
   }
+}
+
+function readRecord(text: string, digest: string): ImageRecord {
+  try {
+    const record = JSON.parse(text) as ImageRecord;
+    if (record.facts.digest === digest && Array.isArray(record.blobs)) return record;
+  } catch {
+    // told below
+  }
+  throw new SkerryError(
+    'image_invalid',
+    `the record of ${digest} is damaged: import or pull the image again`,
+  );
 }

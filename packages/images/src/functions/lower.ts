@@ -6,6 +6,9 @@
 import { createRequire } from 'node:module';
 import { SkerryError } from '@skerry/model';
 import type * as TS from 'typescript-es5';
+import { repairErrors } from './builtin-classes.ts';
+import { declaredNames } from './declared.ts';
+import { exportedNames } from './exported.ts';
 import { findRefused } from './refused.ts';
 
 export interface LoweredFunction {
@@ -38,8 +41,18 @@ export function lower(source: string, filename: string): LoweredFunction {
   const ending = /\.[a-z]+$/.exec(filename)?.[0] ?? '';
   const kind = KINDS[ending];
   if (!kind) throw invalid(`"${filename}" ends in no known way: ${Object.keys(KINDS).join(', ')} are known`);
-  const ts = loadCompiler();
-  const file = ts.createSourceFile(filename, source, ts.ScriptTarget.ESNext, true, ts.ScriptKind[kind]);
+  try {
+    return lowerText(loadCompiler(), source, kind);
+  } catch (error) {
+    // The compiler walks the tree by calling itself.
+    if (error instanceof RangeError) throw invalid('the function is nested too deeply to be lowered');
+    throw error;
+  }
+}
+
+function lowerText(ts: typeof TS, source: string, kind: 'TS' | 'JS'): LoweredFunction {
+  const fileName = kind === 'TS' ? 'function.ts' : 'function.js';
+  const file = ts.createSourceFile(fileName, source, ts.ScriptTarget.ESNext, true, ts.ScriptKind[kind]);
   const at = (position: number) => {
     const { line, character } = file.getLineAndCharacterOfPosition(position);
     return [line + 1, character + 1] as const;
@@ -47,7 +60,8 @@ export function lower(source: string, filename: string): LoweredFunction {
   const syntax = (file as unknown as { parseDiagnostics: readonly TS.DiagnosticWithLocation[] })
     .parseDiagnostics[0];
   if (syntax) throw invalid(ts.flattenDiagnosticMessageText(syntax.messageText, ' '), ...at(syntax.start));
-  const refused = findRefused(ts, file);
+  const declared = declaredNames(ts, file);
+  const refused = findRefused(ts, file, declared);
   if (refused) throw invalid(refused.message, ...at(refused.node.getStart(file)));
   const exported = exportedNames(ts, file);
   if (!exported.some((name) => ['handle', 'readings', 'default', '*'].includes(name))) {
@@ -56,8 +70,9 @@ export function lower(source: string, filename: string): LoweredFunction {
     );
   }
   const { outputText, diagnostics } = ts.transpileModule(source, {
-    fileName: kind === 'TS' ? 'function.ts' : 'function.js',
+    fileName,
     reportDiagnostics: true,
+    transformers: { before: [repairErrors(ts, declared)] },
     compilerOptions: {
       target: ts.ScriptTarget.ES5,
       module: ts.ModuleKind.CommonJS,
@@ -74,31 +89,4 @@ export function lower(source: string, filename: string): LoweredFunction {
   if (problem)
     throw invalid(ts.flattenDiagnosticMessageText(problem.messageText, ' '), ...at(problem.start!));
   return { text: outputText, exports: exported };
-}
-
-/** Names that the module exports; `*` where it assigns to `module.exports` or `exports.x` in a way that only running tells. */
-function exportedNames(ts: typeof TS, file: TS.SourceFile): string[] {
-  const names = new Set<string>();
-  for (const statement of file.statements) {
-    const modifiers = ts.canHaveModifiers(statement) ? (ts.getModifiers(statement) ?? []) : [];
-    const isExported = modifiers.some((one) => one.kind === ts.SyntaxKind.ExportKeyword);
-    if (ts.isExportAssignment(statement)) names.add('default');
-    else if (
-      ts.isExportDeclaration(statement) &&
-      statement.exportClause &&
-      ts.isNamedExports(statement.exportClause)
-    ) {
-      for (const element of statement.exportClause.elements) names.add(element.name.text);
-    } else if (isExported && ts.isVariableStatement(statement)) {
-      for (const one of statement.declarationList.declarations)
-        if (ts.isIdentifier(one.name)) names.add(one.name.text);
-    } else if (isExported && modifiers.some((one) => one.kind === ts.SyntaxKind.DefaultKeyword))
-      names.add('default');
-    else if (isExported && 'name' in statement && statement.name)
-      names.add((statement.name as TS.Identifier).text);
-    else if (ts.isExpressionStatement(statement) && /^(module\.)?exports\b/.test(statement.getText(file))) {
-      names.add(/^(?:module\.)?exports\.(\w+)/.exec(statement.getText(file))?.[1] ?? '*');
-    }
-  }
-  return [...names];
 }

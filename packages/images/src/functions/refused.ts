@@ -1,26 +1,47 @@
 /** Constructs that have no lowering for pebble's engine: found in the tree, so that the user hears of them with their line. */
 import type * as TS from 'typescript-es5';
+import { judgeBase } from './builtin-classes.ts';
 
 export interface Refused {
   readonly node: TS.Node;
   readonly message: string;
 }
 
-const MISSING_GLOBALS: Record<string, string> = {
+const NO_TIMERS = 'the guest has no timers: a function runs when it is asked';
+const NO_NETWORK = 'the guest makes no requests of its own: answer with what the caller is to do';
+const NO_BROWSER = 'the guest is no browser';
+const absent = (name: string) => `the engine has no ${name}`;
+
+/** Names that other engines know and this one does not (guests/pebble/README.md, "Language and library"). */
+const MISSING_GLOBALS: Readonly<Record<string, string>> = {
   Promise: 'the guest has no Promise: a function answers at once',
-  fetch: 'the guest makes no requests of its own: answer with what the caller is to do',
-  setTimeout: 'the guest has no timers: a function runs when it is asked',
-  setInterval: 'the guest has no timers: a function runs when it is asked',
   queueMicrotask: 'the guest has no event loop',
   BigInt: 'the engine has no BigInt: use numbers, or text for large ones',
-  Intl: 'the engine has no Intl',
-  Atomics: 'the engine has no Atomics',
-  SharedArrayBuffer: 'the engine has no SharedArrayBuffer',
+  structuredClone: 'the engine has no structuredClone: JSON.parse(JSON.stringify(value)) copies plain values',
+  fetch: NO_NETWORK,
+  XMLHttpRequest: NO_NETWORK,
+  WebSocket: NO_NETWORK,
+  EventSource: NO_NETWORK,
+  setTimeout: NO_TIMERS,
+  setInterval: NO_TIMERS,
+  setImmediate: NO_TIMERS,
+  window: NO_BROWSER,
+  document: NO_BROWSER,
+  localStorage: NO_BROWSER,
+  ...Object.fromEntries(
+    'AbortController Atomics BigInt64Array BigUint64Array Buffer Deno FinalizationRegistry Intl SharedArrayBuffer URL'
+      .concat(' URLSearchParams WeakRef WebAssembly crypto')
+      .split(' ')
+      .map((name) => [name, absent(name)]),
+  ),
 };
 
 /** The first such construct in the order of the text; undefined where all can be lowered. */
-export function findRefused(ts: typeof TS, file: TS.SourceFile): Refused | undefined {
-  const declared = declaredNames(ts, file);
+export function findRefused(
+  ts: typeof TS,
+  file: TS.SourceFile,
+  declared: ReadonlySet<string>,
+): Refused | undefined {
   const judge = (node: TS.Node): string | undefined => {
     const { SyntaxKind } = ts;
     if (ts.isFunctionLike(node)) {
@@ -41,10 +62,32 @@ export function findRefused(ts: typeof TS, file: TS.SourceFile): Refused | undef
       return 'import can not be lowered: a function is one file without modules';
     if (ts.isExportDeclaration(node) && node.moduleSpecifier && !node.isTypeOnly)
       return 'export … from can not be lowered: a function is one file without modules';
-    if (ts.isMetaProperty(node)) return `${node.getText(file)} can not be lowered`;
+    if (ts.isMetaProperty(node) && node.keywordToken === SyntaxKind.ImportKeyword)
+      return 'import.meta can not be lowered: a function is one file without modules';
+    if (ts.isVariableDeclarationList(node) && (node.flags & ts.NodeFlags.Using) === ts.NodeFlags.Using)
+      return 'using can not be lowered for this engine: write try … finally';
+    const base = judgeBase(ts, node, declared);
+    if (base) return base;
     if (ts.isDecorator(node)) return 'decorators can not be lowered for this engine';
     if (ts.isWithStatement(node)) return 'with is not allowed in strict code';
-    if (ts.isRegularExpressionLiteral(node)) return judgeRegularExpression(node.text);
+    if (ts.isRegularExpressionLiteral(node)) {
+      const end = node.text.lastIndexOf('/');
+      return judgeRegularExpression(node.text.slice(1, end), node.text.slice(end + 1));
+    }
+    if (
+      (ts.isNewExpression(node) || ts.isCallExpression(node)) &&
+      ts.isIdentifier(node.expression) &&
+      node.expression.text === 'RegExp' &&
+      !declared.has('RegExp')
+    ) {
+      const [pattern, flags] = (node.arguments ?? []).map((one) =>
+        ts.isStringLiteralLike(one) ? one.text : '',
+      );
+      const bad = judgeRegularExpression(pattern ?? '', flags ?? '');
+      if (bad) return bad;
+    }
+    if (ts.isTaggedTemplateExpression(node) && node.tag.getText(file) === 'String.raw')
+      return 'the engine has no String.raw';
     if (
       ts.isCallExpression(node) &&
       ts.isIdentifier(node.expression) &&
@@ -75,13 +118,13 @@ export function findRefused(ts: typeof TS, file: TS.SourceFile): Refused | undef
 
 const typesOnly = (node: TS.ImportDeclaration) => node.importClause?.isTypeOnly === true;
 
-function judgeRegularExpression(text: string): string | undefined {
-  const flags = text.slice(text.lastIndexOf('/') + 1);
+function judgeRegularExpression(pattern: string, flags: string): string | undefined {
   const strange = [...flags].find((flag) => !'gim'.includes(flag));
   if (strange) return `the engine knows the flags g, i and m of regular expressions, not ${strange}`;
-  if (/\(\?<[=!]/.test(text)) return 'the engine has no look-behind in regular expressions';
-  if (/\(\?<[A-Za-z]/.test(text)) return 'the engine has no named groups in regular expressions: count them';
-  if (/\\[pP]\{/.test(text)) return 'the engine has no Unicode classes in regular expressions';
+  if (/\(\?<[=!]/.test(pattern)) return 'the engine has no look-behind in regular expressions';
+  if (/\(\?<[A-Za-z_$]/.test(pattern))
+    return 'the engine has no named groups in regular expressions: count them';
+  if (/\\[pP]\{/.test(pattern)) return 'the engine has no Unicode classes in regular expressions';
   return undefined;
 }
 
@@ -91,21 +134,8 @@ function isReference(ts: typeof TS, node: TS.Identifier): boolean {
   if (ts.isPropertyAccessExpression(parent)) return parent.expression === node;
   if (ts.isPropertyAssignment(parent) || ts.isMethodDeclaration(parent) || ts.isPropertyDeclaration(parent))
     return parent.name !== node;
+  if (ts.isBindingElement(parent)) return parent.propertyName !== node;
+  if (ts.isExportSpecifier(parent)) return (parent.propertyName ?? parent.name) === node;
   if (ts.isTypeReferenceNode(parent) || ts.isExpressionWithTypeArguments(parent)) return false;
   return true;
-}
-
-function declaredNames(ts: typeof TS, file: TS.SourceFile): Set<string> {
-  const names = new Set<string>();
-  const visit = (node: TS.Node): void => {
-    const isNamed =
-      ts.isVariableDeclaration(node) ||
-      ts.isParameter(node) ||
-      ts.isFunctionDeclaration(node) ||
-      ts.isClassDeclaration(node);
-    if (isNamed && node.name && ts.isIdentifier(node.name)) names.add(node.name.text);
-    ts.forEachChild(node, visit);
-  };
-  visit(file);
-  return names;
 }

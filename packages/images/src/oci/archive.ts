@@ -1,11 +1,9 @@
 /**
- * Image archives: `docker save` (with and without an OCI layout inside), OCI archives, OCI layout folders. Every file of
- * the archive is staged under its own hash first; then the documents are read, and what they name is kept, the rest
+ * Image archives: `docker save` (with and without an OCI layout inside) and OCI archives. Every file of the archive is staged under its own hash first; then the documents are read, and what they name is kept, the rest
  * thrown away. A file that lies about its digest, and a name that leads out, is refused.
  */
 import { createReadStream } from 'node:fs';
-import { open, readdir, readFile, stat } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { open, readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { SkerryError } from '@skerry/model';
@@ -14,8 +12,11 @@ import type { BlobStore, StagedBlob } from '../content/blob-store.ts';
 import { METADATA_LIMIT_BYTES } from './documents.ts';
 import { compressionOf } from './layer.ts';
 import { insideLink, insideName } from './safe-path.ts';
+import { countUnpacked } from './unpacked.ts';
 
-const ENTRY_LIMIT = 10_000;
+export const ENTRY_LIMIT = 10_000;
+/** docker save names a layer that two images share by a link. */
+const LINK_HOPS = 8;
 
 /** The files of an archive, by their name in it. */
 export interface StagedArchive {
@@ -24,14 +25,17 @@ export interface StagedArchive {
   discard(): Promise<void>;
 }
 
-function stagedArchive(
+/** Errors: image_digest_mismatch. */
+export function stagedArchive(
   files: Map<string, StagedBlob>,
   links: ReadonlyMap<string, string>,
   blobs: BlobStore,
 ): StagedArchive {
   for (const [name, target] of links) {
-    const file = files.get(target);
-    if (file) files.set(name, file);
+    let end = target;
+    for (let hops = 0; hops < LINK_HOPS && !files.has(end); hops++) end = links.get(end) ?? end;
+    const file = files.get(end);
+    if (file && !files.has(name)) files.set(name, file);
   }
   for (const [name, file] of files) {
     const promised = /(?:^|\/)blobs\/sha256\/([0-9a-f]{64})$/.exec(name)?.[1];
@@ -60,7 +64,7 @@ function stagedArchive(
   };
 }
 
-/** Stages a tar (plain or gzip). Errors: image_invalid naming the entry, image_digest_mismatch, disk_full. */
+/** Stages a tar (plain or gzip). Errors: image_invalid naming the entry, image_digest_mismatch, disk_full, cancelled. */
 export async function stageTar(
   path: string,
   blobs: BlobStore,
@@ -92,9 +96,11 @@ export async function stageTar(
           );
         links.set(name, inside);
         entry.resume();
-      } else if (header.type === 'file')
+      } else if (header.type === 'file' || header.type === 'contiguous-file') {
+        const before = files.get(name); // of two entries of one name the last counts, as with tar
+        if (before) await blobs.discard(before);
         files.set(name, await blobs.stage(entry as AsyncIterable<Uint8Array>, signal));
-      else if (header.type === 'directory') entry.resume();
+      } else if (header.type === 'directory') entry.resume();
       else
         throw new SkerryError(
           'image_invalid',
@@ -107,8 +113,11 @@ export async function stageTar(
   await file.read(head, 0, 4, 0).finally(() => file.close());
   const source = createReadStream(path, { highWaterMark: 1024 * 1024, signal });
   source.on('data', () => progress(source.bytesRead));
+  const counted = countUnpacked('the archive');
   const feeding =
-    compressionOf(head) === 'gzip' ? pipeline(source, createGunzip(), tar) : pipeline(source, tar);
+    compressionOf(head) === 'gzip'
+      ? pipeline(source, createGunzip(), counted, tar)
+      : pipeline(source, counted, tar);
   try {
     await Promise.all([feeding, consume()]);
     return stagedArchive(files, links, blobs);
@@ -117,33 +126,9 @@ export async function stageTar(
     await feeding.catch(() => undefined);
     for (const staged of files.values()) await blobs.discard(staged);
     if (error instanceof SkerryError) throw error;
+    if (signal.aborted) throw new SkerryError('cancelled', 'the import was cancelled', { cause: error });
     throw new SkerryError('image_invalid', `the archive can not be read: ${(error as Error).message}`, {
       cause: error,
     });
-  }
-}
-
-/** Stages an OCI layout folder. Links in it are not followed. */
-export async function stageFolder(
-  folder: string,
-  blobs: BlobStore,
-  signal: AbortSignal,
-): Promise<StagedArchive> {
-  const files = new Map<string, StagedBlob>();
-  try {
-    for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
-      const path = join(entry.parentPath ?? entry.path, entry.name);
-      if (entry.isFile() && (await stat(path)).isFile())
-        files.set(relative(folder, path), await blobs.stageFile(path, signal));
-      else if (!entry.isDirectory())
-        throw new SkerryError(
-          'image_invalid',
-          `the layout is refused: "${relative(folder, path)}" is neither file nor folder`,
-        );
-    }
-    return stagedArchive(files, new Map(), blobs);
-  } catch (error) {
-    for (const staged of files.values()) await blobs.discard(staged);
-    throw error;
   }
 }

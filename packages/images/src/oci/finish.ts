@@ -17,30 +17,29 @@ export interface FoundLayer {
 export interface FoundImage {
   /** Of the manifest; of the config where the format has no manifest (docker save before 25). */
   readonly digest: string;
-  readonly configDigest: string;
   readonly config: ImageConfig;
   readonly layers: readonly FoundLayer[];
   readonly metadata: readonly { readonly digest: string; readonly sizeBytes: number }[];
   readonly source: string;
 }
 
-/** Errors: image_invalid, image_digest_mismatch, unsupported. */
+/** Whether it can run here, as far as the config tells. Errors: image_invalid. */
+export function checkConfig(config: ImageConfig, layerCount: number): void {
+  const refuse = (message: string) => {
+    throw new SkerryError('image_invalid', message);
+  };
+  if (config.os !== 'linux') refuse(`the image is for ${config.os}, not for linux`);
+  if (config.architecture !== hostArchitecture())
+    refuse(`the image is for ${config.architecture}, this node is ${hostArchitecture()}`);
+  if (config.diffIds.length !== layerCount)
+    refuse(`the config promises ${config.diffIds.length} layers, the manifest has ${layerCount}`);
+  if (layerCount === 0) refuse('the image has no layers: there is nothing to run');
+}
+
+/** Errors: image_invalid, image_digest_mismatch, unsupported, cancelled. */
 export async function finishImage(image: FoundImage, signal: AbortSignal): Promise<ImageRecord> {
   const { config, layers } = image;
-  if (config.os !== 'linux')
-    throw new SkerryError('image_invalid', `the image is for ${config.os}, not for linux`);
-  if (config.architecture !== hostArchitecture()) {
-    throw new SkerryError(
-      'image_invalid',
-      `the image is for ${config.architecture}, this node is ${hostArchitecture()}`,
-    );
-  }
-  if (config.diffIds.length !== layers.length) {
-    throw new SkerryError(
-      'image_invalid',
-      `the config promises ${config.diffIds.length} layers, the manifest has ${layers.length}`,
-    );
-  }
+  checkConfig(config, layers.length);
   const described = [];
   for (const [i, layer] of layers.entries()) {
     const label = `layer ${i} (${layer.digest.slice(0, 19)})`;

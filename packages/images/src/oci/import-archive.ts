@@ -6,6 +6,7 @@ import type { StagedArchive } from './archive.ts';
 import {
   choosePlatform,
   type Descriptor,
+  type ImageManifest,
   INDEX_TYPES,
   parseConfig,
   parseDocument,
@@ -20,15 +21,25 @@ export interface ImportedImage {
   readonly record: ImageRecord;
 }
 
+interface FoundManifest {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+}
+
+/** An index in an index is what build tools write; deeper than this nobody goes. */
+const DEPTH_LIMIT = 4;
+
 const isIndex = (descriptor: Descriptor) => INDEX_TYPES.includes(descriptor.mediaType);
+const blobName = ({ digest }: Descriptor) => `blobs/${digest.replace(':', '/')}`;
 
 function fileOf(archive: StagedArchive, name: string): StagedBlob {
   const file = archive.files.get(name);
   if (!file) throw new SkerryError('image_invalid', `the archive lacks ${name}, which its documents name`);
   return file;
 }
-const blobOf = (archive: StagedArchive, { digest, sizeBytes }: Descriptor): StagedBlob => {
-  const file = fileOf(archive, `blobs/${digest.replace(':', '/')}`);
+const blobOf = (archive: StagedArchive, descriptor: Descriptor): StagedBlob => {
+  const { digest, sizeBytes } = descriptor;
+  const file = fileOf(archive, blobName(descriptor));
   if (file.sizeBytes !== sizeBytes)
     throw new SkerryError(
       'image_invalid',
@@ -38,7 +49,7 @@ const blobOf = (archive: StagedArchive, { digest, sizeBytes }: Descriptor): Stag
 };
 const documentOf = async (archive: StagedArchive, descriptor: Descriptor, what: string) => {
   blobOf(archive, descriptor);
-  return parseDocument((await archive.text(`blobs/${descriptor.digest.replace(':', '/')}`))!, what);
+  return parseDocument((await archive.text(blobName(descriptor)))!, what);
 };
 
 async function fromLayout(
@@ -54,7 +65,7 @@ async function fromLayout(
   const found = [];
   for (const root of roots) {
     let descriptor = root;
-    for (let depth = 0; isIndex(descriptor) && depth < 4; depth++) {
+    for (let depth = 0; isIndex(descriptor) && depth < DEPTH_LIMIT; depth++) {
       const inner = parseIndex(await documentOf(archive, descriptor, 'the inner index'));
       if (!inner) throw new SkerryError('image_invalid', 'the inner index lists no manifests');
       descriptor = choosePlatform(inner);
@@ -67,7 +78,6 @@ async function fromLayout(
       reference: annotations['io.containerd.image.name'] ?? annotations['org.opencontainers.image.ref.name'],
       image: {
         digest: descriptor.digest,
-        configDigest: manifest.config.digest,
         config,
         layers,
         metadata: [blobOf(archive, descriptor), blobOf(archive, manifest.config)],
@@ -78,9 +88,30 @@ async function fromLayout(
   return found;
 }
 
+/** The manifests of an index that are in the archive, by the digest of their config. Docker before 25 has none. */
+async function manifestsOf(
+  archive: StagedArchive,
+  index: readonly Descriptor[],
+): Promise<Map<string, FoundManifest>> {
+  const found = new Map<string, FoundManifest>();
+  const look = async (descriptors: readonly Descriptor[], depth: number): Promise<void> => {
+    for (const descriptor of descriptors) {
+      if (!archive.files.has(blobName(descriptor))) continue; // of another platform, which was not saved
+      if (!isIndex(descriptor)) {
+        const manifest = parseManifest(await documentOf(archive, descriptor, 'a manifest'));
+        found.set(manifest.config.digest, { descriptor, manifest });
+      } else if (depth < DEPTH_LIMIT)
+        await look(parseIndex(await documentOf(archive, descriptor, 'the inner index')) ?? [], depth + 1);
+    }
+  };
+  await look(index, 0);
+  return found;
+}
+
 async function fromDockerSave(
   archive: StagedArchive,
   text: string,
+  manifests: ReadonlyMap<string, FoundManifest>,
 ): Promise<{ reference: string | undefined; image: FoundImage }[]> {
   let list: unknown;
   try {
@@ -101,27 +132,23 @@ async function fromDockerSave(
     const layers = item.Layers.map((name) => fileOf(archive, String(name)));
     const tags =
       Array.isArray(item.RepoTags) && item.RepoTags.length > 0 ? item.RepoTags.map(String) : [undefined];
-    for (const reference of tags) {
-      const image = {
-        digest: configFile.digest,
-        configDigest: configFile.digest,
-        config,
-        layers,
-        metadata: [configFile],
-        source: 'import: docker save',
-      };
-      found.push({ reference, image });
-    }
+    const known = manifests.get(configFile.digest);
+    const same = known?.manifest.layers.every((layer, i) => layer.digest === layers[i]?.digest);
+    const manifest = known && same ? blobOf(archive, known.descriptor) : undefined;
+    const image = {
+      digest: (manifest ?? configFile).digest,
+      config,
+      layers,
+      metadata: manifest ? [manifest, configFile] : [configFile],
+      source: 'import: docker save',
+    };
+    for (const reference of tags) found.push({ reference, image });
   }
   return found;
 }
 
-/** Errors: image_invalid, image_digest_mismatch. Nothing of a refused archive stays. */
-export async function importArchive(
-  archive: StagedArchive,
-  blobs: BlobStore,
-  signal: AbortSignal,
-): Promise<ImportedImage[]> {
+/** Reads and checks; keeps nothing. Errors: image_invalid, image_digest_mismatch, unsupported, cancelled. */
+export async function readArchive(archive: StagedArchive, signal: AbortSignal): Promise<ImportedImage[]> {
   const indexText = await archive.text('index.json');
   const dockerText = await archive.text('manifest.json');
   const index = indexText === undefined ? undefined : parseIndex(parseDocument(indexText, 'index.json'));
@@ -133,16 +160,25 @@ export async function importArchive(
   }
   // Of an archive that has both, docker's manifest knows the tags as they were asked for.
   const found =
-    dockerText !== undefined ? await fromDockerSave(archive, dockerText) : await fromLayout(archive, index!);
+    dockerText !== undefined
+      ? await fromDockerSave(archive, dockerText, await manifestsOf(archive, index ?? []))
+      : await fromLayout(archive, index!);
+  const records = new Map<string, ImageRecord>();
   const imported: ImportedImage[] = [];
-  for (const { reference, image } of found)
-    imported.push({ reference, record: await finishImage(image, signal) });
-  const needed = new Set(imported.flatMap(({ record }) => record.blobs));
-  const committed = new Set<string>();
-  for (const file of archive.files.values()) {
-    if (!needed.has(file.digest) || committed.has(file.digest)) continue;
-    committed.add(file.digest);
-    await blobs.commit(file);
+  for (const { reference, image } of found) {
+    const record = records.get(image.digest) ?? (await finishImage(image, signal));
+    records.set(image.digest, record);
+    imported.push({ reference, record });
   }
   return imported;
+}
+
+/** Keeps the blobs that these images need. Errors: disk_full. */
+export async function keepArchive(
+  archive: StagedArchive,
+  images: readonly ImportedImage[],
+  blobs: BlobStore,
+): Promise<void> {
+  const needed = new Set(images.flatMap(({ record }) => record.blobs));
+  for (const file of archive.files.values()) if (needed.delete(file.digest)) await blobs.commit(file);
 }

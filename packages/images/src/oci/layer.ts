@@ -5,15 +5,18 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { SkerryError } from '@skerry/model';
-import { extract } from 'tar-stream';
+import { extract, type Header } from 'tar-stream';
 import { insideName } from './safe-path.ts';
+import { countUnpacked } from './unpacked.ts';
 
 const GZIP = [0x1f, 0x8b];
 const ZSTD = [0x28, 0xb5, 0x2f, 0xfd];
+
+/** A root file system with more files than this would use up the inodes of a small disk. */
+const ENTRY_LIMIT = 2_000_000;
 
 export type Compression = 'none' | 'gzip' | 'zstd';
 
@@ -26,7 +29,18 @@ export function compressionOf(head: Uint8Array): Compression {
 /** Layer names may begin with `/` or `./`: they are below the root. */
 const below = (name: string) => insideName(name.replace(/^\/+/, ''));
 
-/** Returns the diff id. Errors: image_invalid naming layer and entry, unsupported for zstd. */
+/** Why an entry is refused; undefined where it is not. */
+function judge({ name, type, linkname }: Header): string | undefined {
+  if (below(name) === undefined || name.split('/').includes('..'))
+    return `the name "${name}" leads out of the root`;
+  // A whiteout names what it removes: what stands after its prefix (image-spec, layer.md).
+  if (/(?:^|\/)\.wh\.{1,3}\/?$/.test(name)) return `"${name}" removes its own folder`;
+  if (type === 'link' && (!linkname || below(linkname) === undefined))
+    return `"${name}" is a hard link to "${linkname ?? ''}", out of the root`;
+  return undefined;
+}
+
+/** Returns the diff id. Errors: image_invalid naming layer and entry, unsupported for zstd, cancelled. */
 export async function examineLayer(
   path: string,
   compression: Compression,
@@ -40,21 +54,12 @@ export async function examineLayer(
     );
   }
   const hash = createHash('sha256');
-  const tap = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      done(null, chunk);
-    },
-  });
+  const tap = countUnpacked(label, (chunk) => hash.update(chunk));
   const tar = extract();
+  let entries = 0;
   tar.on('entry', (header, stream, next) => {
     stream.on('error', () => undefined); // the pipeline has it
-    const bad =
-      below(header.name) === undefined
-        ? `the name "${header.name}" leads out of the root`
-        : header.type === 'link' && header.linkname && below(header.linkname) === undefined
-          ? `"${header.name}" is a hard link to "${header.linkname}", out of the root`
-          : undefined;
+    const bad = ++entries > ENTRY_LIMIT ? `it has more than ${ENTRY_LIMIT} entries` : judge(header);
     if (bad) return next(new SkerryError('image_invalid', `${label} is refused: ${bad}`));
     stream.on('end', () => next());
     stream.resume();
@@ -65,6 +70,7 @@ export async function examineLayer(
     else await pipeline(source, tap, tar);
   } catch (error) {
     if (error instanceof SkerryError) throw error;
+    if (signal.aborted) throw new SkerryError('cancelled', 'the import was cancelled', { cause: error });
     throw new SkerryError('image_invalid', `${label} can not be read: ${(error as Error).message}`, {
       cause: error,
     });

@@ -137,7 +137,8 @@ describe('a registry that asks for tokens, cuts connections and lies', () => {
     const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
     if (request.headers.range) ranges.push(request.headers.range);
     const part = lie ? Buffer.alloc(blob.length, 7) : blob.subarray(from);
-    response.writeHead(from > 0 ? 206 : 200, { 'content-length': part.length });
+    const range = { 'content-range': `bytes ${from}-${blob.length - 1}/${blob.length}` };
+    response.writeHead(from > 0 ? 206 : 200, { 'content-length': part.length, ...(from > 0 ? range : {}) });
     if (cutAfter !== undefined && part.length > cutAfter) {
       response.write(part.subarray(0, cutAfter), () => response.destroy());
       return undefined;

@@ -21,6 +21,7 @@ export type Answer = Dispatcher.ResponseData;
 
 const PAUSES_MS = [200, 600, 1800];
 const TOKEN_LIMIT_BYTES = 256 * 1024;
+const REDIRECT_LIMIT = 5;
 
 const isLoopback = (host: string) => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host);
 
@@ -81,6 +82,7 @@ export class RegistrySession {
           throw new SkerryError(
             'registry_unavailable',
             `${this.#options.registry} answers ${answer.statusCode} to ${path}`,
+            { details: { status: answer.statusCode } },
           );
         }
       }
@@ -103,38 +105,43 @@ export class RegistrySession {
   }
 
   async #once(url: string, headers: Record<string, string>): Promise<Answer> {
-    const answer = await this.#send(url, headers, this.#authorization);
-    if (answer.statusCode !== 401) return answer;
+    const { answer, elsewhere } = await this.#send(url, headers, this.#authorization);
+    // Only the registry itself may ask for credentials, not a host that it sends us to.
+    if (answer.statusCode !== 401 || elsewhere) return answer;
     const challenge = answer.headers['www-authenticate'];
     await answer.body.dump();
     this.#authorization = await this.#authorize(
       String(Array.isArray(challenge) ? challenge[0] : (challenge ?? '')),
     );
-    return this.#send(url, headers, this.#authorization);
+    return (await this.#send(url, headers, this.#authorization)).answer;
   }
 
   async #send(
     url: string,
     headers: Record<string, string>,
     authorization: string | undefined,
-    hops = 0,
-  ): Promise<Answer> {
-    const answer = await request(url, {
-      dispatcher: this.#agent,
-      signal: this.#options.signal,
-      headers: { ...headers, ...(authorization ? { authorization } : {}) },
-    });
-    const location = answer.headers.location;
-    if (answer.statusCode < 300 || answer.statusCode >= 400 || !location || hops >= 5) return answer;
-    await answer.body.dump();
-    const next = new URL(String(location), url);
-    // Blobs often lie at another host: our credentials are none of its business.
-    return this.#send(
-      next.href,
-      headers,
-      next.origin === new URL(url).origin ? authorization : undefined,
-      hops + 1,
-    );
+  ): Promise<{ answer: Answer; elsewhere: boolean }> {
+    const { origin } = new URL(url);
+    for (let hops = 0, at = url, elsewhere = false; ; hops++) {
+      const answer = await request(at, {
+        dispatcher: this.#agent,
+        signal: this.#options.signal,
+        // Blobs often lie at another host: our credentials are none of its business.
+        headers: { ...headers, ...(authorization && !elsewhere ? { authorization } : {}) },
+      });
+      const location = answer.headers.location;
+      if (answer.statusCode < 300 || answer.statusCode >= 400 || !location || hops >= REDIRECT_LIMIT)
+        return { answer, elsewhere };
+      await answer.body.dump();
+      const next = new URL(String(location), at);
+      if (next.protocol !== 'https:' && new URL(at).protocol === 'https:')
+        throw new SkerryError(
+          'registry_unavailable',
+          `${this.#options.registry} sends its content over plain HTTP from ${next.host}`,
+        );
+      elsewhere ||= next.origin !== origin;
+      at = next.href;
+    }
   }
 
   async #authorize(header: string): Promise<string> {
@@ -174,10 +181,19 @@ export class RegistrySession {
       );
     }
     const text = await limitedText(answer, TOKEN_LIMIT_BYTES);
-    const reply = JSON.parse(text) as { token?: string; access_token?: string };
+    const reply = parseReply(text);
     const token = reply.token ?? reply.access_token;
-    if (!token) throw new SkerryError('registry_unavailable', `${url.host} gives an answer without a token`);
+    if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token))
+      throw new SkerryError('registry_unavailable', `${url.host} gives an answer without a token`);
     return `Bearer ${token}`;
+  }
+}
+
+function parseReply(text: string): { token?: unknown; access_token?: unknown } {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
   }
 }
 
