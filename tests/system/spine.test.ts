@@ -158,3 +158,17 @@ test('deleting what the manifest named leaves no instance', async () => {
   expect(await instances()).toEqual([]);
   expect(await skerry.json<Workload[]>('workload', 'list')).toEqual([]);
 });
+
+test('every output format of every list is what it says', async () => {
+  const { parse } = await import('yaml');
+  for (const group of ['workload', 'image', 'volume', 'node', 'project', 'operation', 'event']) {
+    const json = await skerry.json<unknown[]>(group, 'list');
+    const yaml = parse(await skerry.run(group, 'list', '--output', 'yaml'));
+    expect(Array.isArray(json), group).toBe(true);
+    if (group === 'image') expect(yaml).toEqual(json);
+    expect((await skerry.try(group, 'list', '--output', 'xml')).code).toBe(2);
+  }
+  const shown = parse(await skerry.run('image', 'show', 'thermo'));
+  expect(shown).toMatchObject({ kind: 'function' });
+  expect(await skerry.run('complete', '--', 'image', 'delete', '')).toMatch(/^hello:1$/m);
+});

@@ -54,9 +54,9 @@ export function registerImage(program: Command, context: Context): void {
     .action((name: string) =>
       context.withClient(async (client) => {
         const found = await client.image.show({ project: context.project, name });
-        const { stringify } = await import('yaml');
+        const { toYaml } = await import('../terminal/yaml.ts');
         await context.output.one(found, (value) =>
-          stringify({ reference: value.spec.reference, ...value.status }),
+          toYaml({ reference: value.spec.reference, ...value.status }),
         );
       }),
     );

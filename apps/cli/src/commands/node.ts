@@ -37,9 +37,9 @@ export function registerNode(program: Command, context: Context): void {
     .action((name: string) =>
       context.withClient(async (client) => {
         const found = await client.node.show({ name });
-        const { stringify } = await import('yaml');
+        const { toYaml } = await import('../terminal/yaml.ts');
         await context.output.one(found, (value) =>
-          stringify({ name: value.metadata.name, ...value.spec, ...value.status }),
+          toYaml({ name: value.metadata.name, ...value.spec, ...value.status }),
         );
       }),
     );

@@ -20,8 +20,8 @@ export function createOutput(format: OutputFormat, quiet: boolean): Output {
   const print = (text: string): void => void process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   const serialise = async (value: unknown) => {
     if (format === 'json') return print(JSON.stringify(value, null, 2));
-    const { stringify } = await import('yaml');
-    print(stringify(value));
+    const { toYaml } = await import('./yaml.ts');
+    print(toYaml(value));
   };
   return {
     format,
