@@ -84,7 +84,7 @@ async function startProbe(
     const end = folder.ended();
     if (end?.how === 'exited' && end.number === NO_NETWORK_STATUS) return undefined;
     const { console, errors } = await folder.tail();
-    const words = errors.at(-1) ?? console.at(-1) ?? 'it said nothing';
+    const words = errors[0] ?? console.at(-1) ?? 'it said nothing'; // QEMU's first words name the fault
     return end ? `${end.how} ${end.number}: ${words}` : `it did not end within ${LIMIT_MS} ms: ${words}`;
   } catch (thrown) {
     if (signal.aborted) throw thrown;

@@ -33,6 +33,10 @@ export function buildNative(): void {
   execFileSync('make', ['-s', '-C', native]);
 }
 
+export function buildPebble(): void {
+  execFileSync('make', ['-s', '-C', pebble]);
+}
+
 export class QemuBed {
   readonly identity: Identity;
   readonly images: ImageStore;
@@ -107,7 +111,7 @@ export class QemuBed {
 
 export async function makeQemuBed(): Promise<QemuBed> {
   buildNative();
-  execFileSync('make', ['-s', '-C', pebble]);
+  buildPebble();
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-q-'));
   const identity = identityOf(randomBytes(4).toString('hex'), dataDir);
   mkdirSync(identity.runDir, { recursive: true });
