@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 DATA ?= /var/lib/skerry
 
-.PHONY: demo test install uninstall bench check setup setup-test fuzz clean
+.PHONY: demo test install uninstall bench check docs openapi setup setup-test fuzz clean
 
 setup: ## what apt and npm have to give, and what is built from source
 	@scripts/setup.sh
@@ -19,6 +19,12 @@ check: setup ## types, lint, the rules of the house; no guests
 
 test: setup-test ## everything; the last line counts
 	@scripts/test.sh
+
+docs: setup ## the pages of docs/reference, from the code
+	@node scripts/docs.mjs
+
+openapi: setup ## openapi/skerry.json, from the route table
+	@UPDATE_OPENAPI=1 npx --no-install vitest run apps/controller/src/http/http.test.ts -t 'the copy in openapi/'
 
 bench: setup-test ## the promises of SPECIFICATION.md, peers beside them
 	@scripts/bench.sh

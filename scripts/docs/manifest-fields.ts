@@ -1,0 +1,103 @@
+/** What each field of a manifest means. Numbers come from the code that uses them, so that the page can not be wrong alone. */
+import { defaultMemoryBytes, formatBytes, formatMillis, GUEST_DEFAULTS } from '@skerry/model';
+
+const { health } = GUEST_DEFAULTS;
+const memory = (['container', 'unikernel', 'sim'] as const)
+  .map((runtime) => `${formatBytes(defaultMemoryBytes(runtime))} for ${runtime}`)
+  .join(', ');
+const NOT_YET = 'Accepted and kept; nothing reads it yet.';
+
+export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  shared: {
+    apiVersion: 'The version of the shape.',
+    kind: 'The kind of the document.',
+    metadata: 'Its name, and what people add to it.',
+    'metadata.name':
+      'Unique among its kind in its project. A DNS label; at most 58 characters for a Workload.',
+    'metadata.project':
+      'The project; default: the one that the request names, `default` for the command line. Not for Node and Project.',
+    'metadata.labels': 'For selectors. A change of labels replaces no instance.',
+    'metadata.annotations': 'Kept, and read by nobody.',
+  },
+  kinds: {
+    Workload: 'What a user asks for: so many instances of an image, on a runtime.',
+    Volume: 'Data that outlives its instances: an ext4 file system of a fixed size.',
+    Project: 'A room for names, images and volumes, with a quota.',
+    Node: 'A machine. It is made by the agent that joins; a manifest can only change what is listed here.',
+  },
+  Workload: {
+    'spec.runtime':
+      'How the guest runs. Today: `container` (containerd), `unikernel` (QEMU) and `sim` (no guest at all, for tests; `skerry up --sim`). Another one is refused with `unsupported`.',
+    'spec.image': 'A name in the image store of the project; without a tag it means `:latest`.',
+    'spec.replicas': 'Instances. Default 1.',
+    'spec.resources': 'Limits. Each is enforced on the node and counted by admission.',
+    'spec.resources.cpus': `Processors, in fractions. Default ${GUEST_DEFAULTS.cpus}.`,
+    'spec.resources.memory': `Default ${memory}. At least 1MiB.`,
+    'spec.resources.disk':
+      'Container: size of its writable layer, at least 2MiB; default: no limit of its own.',
+    'spec.resources.pids': `Container: processes and threads. Default ${GUEST_DEFAULTS.pids}.`,
+    'spec.resources.bandwidth': 'Limits of the network, in both directions apart. Default: none.',
+    'spec.resources.bandwidth.in': 'To the guest.',
+    'spec.resources.bandwidth.out': 'From the guest.',
+    'spec.command':
+      'Container: in place of the entrypoint of the image, whose arguments are then dropped too. Unikernel: words that are added to those for its kernel.',
+    'spec.args': 'Container: in place of the arguments of the image. Unikernel: as `command`, after it.',
+    'spec.workingDir': 'Container: the folder to start in. Default: that of the image.',
+    'spec.env':
+      'Environment variables; a function reads them as `process.env.NAME`. Other unikernels do not get them.',
+    'spec.ports': 'Ports that the guest listens on.',
+    'spec.ports[].name': 'Unique in the workload.',
+    'spec.ports[].port': 'The port in the guest. A function listens on its first TCP port, 8080 without one.',
+    'spec.ports[].protocol': 'Default `tcp`.',
+    'spec.ports[].publish': 'A port of the node that leads to this one. For one replica only.',
+    'spec.volumes': 'Container: volumes of the project to mount.',
+    'spec.volumes[].name': 'The Volume.',
+    'spec.volumes[].mount': 'Where, in the guest.',
+    'spec.volumes[].readOnly': 'Default false.',
+    'spec.address': `How a guest with its own kernel learns its address. Default \`${GUEST_DEFAULTS.addressing}\`: in the words for its kernel.`,
+    'spec.display': NOT_YET,
+    'spec.restart': `Whether a guest that ended is started again. Default \`${GUEST_DEFAULTS.restart}\`. After 250 ms at first, then twice as long each time, at most a minute.`,
+    'spec.stopGrace': `From asking a guest to stop to forcing it. Default ${formatMillis(GUEST_DEFAULTS.stopGraceMs)}.`,
+    'spec.health':
+      'Exactly one of `http`, `tcp` and `exec`. Without it a container is ready when its process runs, a function when `/healthz` answers, another unikernel when its first TCP port accepts.',
+    'spec.health.http': 'An answer of 200 to 399 is good.',
+    'spec.health.http.port': 'The port in the guest.',
+    'spec.health.http.path': `Default \`${health.path}\`.`,
+    'spec.health.tcp': 'A connection that is accepted is good.',
+    'spec.health.tcp.port': 'The port in the guest.',
+    'spec.health.exec': 'Container: exit code 0 is good.',
+    'spec.health.exec.command': 'The command and its arguments.',
+    'spec.health.interval': `Between checks. Default ${formatMillis(health.intervalMs)}; at least 10ms.`,
+    'spec.health.timeout': `For one check. Default ${formatMillis(health.timeoutMs)}; at least 10ms.`,
+    'spec.health.failures': `Failures in a row after which the guest is restarted. Default ${health.failures}.`,
+    'spec.health.startPeriod': `Failures before the first success count only after it. Default ${formatMillis(health.startPeriodMs)}.`,
+    'spec.security':
+      'Container. What is not given here stays at its default: no privileges to gain, seccomp.',
+    'spec.security.readOnlyRoot': 'The image can not be written to. Default false.',
+    'spec.security.user': 'In place of the user of the image.',
+    'spec.security.capabilities':
+      'Beyond the default set. Those that would give the node away are refused with `unsupported`.',
+    'spec.security.userNamespace': 'Root inside is nobody on the node. Default false.',
+    'spec.placement': 'Where. There is one node, so that only `nodeSelector` has an effect.',
+    'spec.placement.near': NOT_YET,
+    'spec.placement.near.accessPoints': NOT_YET,
+    'spec.placement.near.clients': NOT_YET,
+    'spec.placement.near.devices': NOT_YET,
+    'spec.placement.maxLatency': NOT_YET,
+    'spec.placement.spread': NOT_YET,
+    'spec.placement.nodeSelector': 'Labels that the node must have; otherwise the workload is refused.',
+    'spec.move': NOT_YET,
+    'spec.sim': 'Timings and faults of the sim runtime.',
+  },
+  Volume: { 'spec.size': 'Its size, fixed when it is made.' },
+  Project: {
+    'spec.description': 'For people; at most 1024 characters.',
+    'spec.quota': 'What all instances of the project may take together. Default: no limit.',
+    'spec.quota.cpus': 'Sum of `resources.cpus`.',
+    'spec.quota.memory': 'Sum of memory.',
+    'spec.quota.instances': 'Number of instances.',
+  },
+  Node: {
+    'spec.unschedulable': 'Takes no new instances; those that it has stay.',
+  },
+};
