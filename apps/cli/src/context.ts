@@ -45,7 +45,7 @@ function endpointOf(options: GlobalOptions): Endpoint {
       `no token for ${options.server}: set SKERRY_TOKEN to the content of its data folder's tls/token`,
     );
   }
-  const caPath = process.env.SKERRY_CA ?? join(dataDir, 'tls/ca.pem');
+  const caPath = process.env.SKERRY_CA ?? join(dataDir, 'tls/ca.crt');
   const ca = readOptional(caPath);
   if (!ca && process.env.SKERRY_CA)
     throw new SkerryError('request_invalid', `SKERRY_CA: ${caPath} can not be read`);
