@@ -26,7 +26,7 @@ async function startAll(skerry: Skerry, wanted: readonly Wanted[]) {
     const running = skerry.seen(name, isRunning);
     const answeredMs =
       runtime === 'unikernel'
-        ? await firstAnswer((await known).instance.spec.network!.address, '/healthz', 25)
+        ? await firstAnswer((await known).instance.spec.network!.address, '/healthz', 40)
         : undefined;
     return { runtime, runningMs: (await running).atMs, ...(answeredMs === undefined ? {} : { answeredMs }) };
   });

@@ -9,13 +9,15 @@ import { digits, median, percentile, takingTurns } from './statistics.ts';
 
 const ROUND_MS = 400;
 const KEYS = 1000;
-const VALUE = JSON.stringify({ text: 'x'.repeat(500) });
+/** Each differs from the one before: SQLite writes nothing where nothing changes. */
+const valueOf = (turn: number) => JSON.stringify({ turn, text: 'x'.repeat(500) });
 
 export async function benchStore(runs: number): Promise<Finding> {
   const folder = mkdtempSync(join(tmpdir(), 'skbench-'));
   const store = openSqliteStore({ path: join(folder, 'store.db') });
   const raw = new Database(join(folder, 'raw.db'));
   const latencies = new Map<number, number[]>();
+  let turn = 0;
   try {
     raw.pragma('journal_mode = WAL');
     raw.pragma('synchronous = FULL');
@@ -32,7 +34,7 @@ export async function benchStore(runs: number): Promise<Finding> {
         Array.from({ length: writers }, async (_, writer) => {
           for (let at = writer; performance.now() - begunMs < ROUND_MS; at += writers) {
             const sentMs = performance.now();
-            await store.txn([], [{ put: `/bench/${at % KEYS}`, value: VALUE }]);
+            await store.txn([], [{ put: `/bench/${at % KEYS}`, value: valueOf(turn++) }]);
             own.push(performance.now() - sentMs);
             puts++;
           }
@@ -46,7 +48,8 @@ export async function benchStore(runs: number): Promise<Finding> {
       sqlite: async () => {
         const begunMs = performance.now();
         let puts = 0;
-        for (; performance.now() - begunMs < ROUND_MS; puts++) put.run(`/bench/${puts % KEYS}`, VALUE);
+        for (; performance.now() - begunMs < ROUND_MS; puts++)
+          put.run(`/bench/${puts % KEYS}`, valueOf(turn++));
         return (puts / (performance.now() - begunMs)) * 1000;
       },
     });
