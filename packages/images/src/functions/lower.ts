@@ -1,7 +1,7 @@
 /**
  * Lowers a JavaScript or TypeScript function to the ES5 that pebble's engine takes (Duktape 2.7; guests/pebble/README.md has
  * the contract). What can't be lowered is an error with its line in the user's source. TypeScript 5.9 is the compiler: it has an
- * API and the target ES5 (ADR 3); it is loaded when the first function is made.
+ * API and the target ES5 (ADR 3); it is loaded when it is needed.
  */
 import { createRequire } from 'node:module';
 import { SkerryError } from '@skerry/model';
@@ -88,5 +88,12 @@ function lowerText(ts: typeof TS, source: string, kind: 'TS' | 'JS'): LoweredFun
   );
   if (problem)
     throw invalid(ts.flattenDiagnosticMessageText(problem.messageText, ' '), ...at(problem.start!));
-  return { text: outputText, exports: exported };
+  return { text: escapeStrange(outputText), exports: exported };
 }
+
+/**
+ * Halves of surrogate pairs as escapes: written out, the engine would take a pair for one character, unlike the same one in
+ * a request. Line separators may stand in a string since ES2019 only. Both are met in texts and patterns, where escapes mean them.
+ */
+const escapeStrange = (text: string) =>
+  text.replace(/[\u2028\u2029\ud800-\udfff]/g, (one) => `\\u${one.charCodeAt(0).toString(16)}`);

@@ -66,6 +66,7 @@ export function findRefused(
       return 'import.meta can not be lowered: a function is one file without modules';
     if (ts.isVariableDeclarationList(node) && (node.flags & ts.NodeFlags.Using) === ts.NodeFlags.Using)
       return 'using can not be lowered for this engine: write try … finally';
+    if (node.kind === SyntaxKind.SuperKeyword) return judgeSuper(ts, node);
     const base = judgeBase(ts, node, declared);
     if (base) return base;
     if (ts.isDecorator(node)) return 'decorators can not be lowered for this engine';
@@ -114,6 +115,21 @@ export function findRefused(
     return ts.forEachChild(node, visit);
   };
   return visit(file);
+}
+
+/** ES5 has no super: the compiler writes the parent's prototype, which is right for calls of methods of classes only. */
+function judgeSuper(ts: typeof TS, node: TS.Node): string | undefined {
+  const { parent } = node;
+  if (ts.isCallExpression(parent)) return undefined; // super(…)
+  const call = parent.parent;
+  if (!ts.isCallExpression(call) || call.expression !== parent)
+    return 'super.x can only be called here, not read or set: call a method, super.x()';
+  let holder: TS.Node = call;
+  while (holder.parent && !ts.isClassElement(holder) && !ts.isObjectLiteralElement(holder))
+    holder = holder.parent;
+  return ts.isObjectLiteralExpression(holder.parent)
+    ? 'super in an object literal can not be lowered: write a class'
+    : undefined;
 }
 
 const typesOnly = (node: TS.ImportDeclaration) => node.importClause?.isTypeOnly === true;
