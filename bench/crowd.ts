@@ -160,6 +160,8 @@ export async function benchCrowd(skerry: Skerry): Promise<Finding> {
   };
 }
 
+/** What starting left to be collected is collected by then. */
+const SETTLE_MS = 15_000;
 const IDLE_SECONDS = 30;
 const IDLE_RSS_BYTES = 150 * MB;
 const IDLE_SHARE = 0.005;
@@ -169,7 +171,7 @@ export async function benchIdle(skerry: Skerry): Promise<Finding> {
     { name: 'box', runtime: 'container', replicas: 5, cpus: 0.5 },
     { name: 'fun', runtime: 'unikernel', replicas: 5, cpus: 0.5 },
   ]);
-  await pause(5000);
+  await pause(SETTLE_MS);
   const pid = skerry.program.pid();
   const shares = await idleShares(everything(skerry), IDLE_SECONDS);
   const rss = rssBytes(pid);

@@ -10,7 +10,7 @@ import { digits, median, percentile, takingTurns } from './statistics.ts';
 const ROUND_MS = 400;
 const KEYS = 1000;
 /** Each differs from the one before: SQLite writes nothing where nothing changes. */
-const valueOf = (turn: number) => JSON.stringify({ turn, text: 'x'.repeat(500) });
+const valueAt = (turn: number) => JSON.stringify({ turn, text: 'x'.repeat(500) });
 
 export async function benchStore(runs: number): Promise<Finding> {
   const folder = mkdtempSync(join(tmpdir(), 'skbench-'));
@@ -34,7 +34,7 @@ export async function benchStore(runs: number): Promise<Finding> {
         Array.from({ length: writers }, async (_, writer) => {
           for (let at = writer; performance.now() - begunMs < ROUND_MS; at += writers) {
             const sentMs = performance.now();
-            await store.txn([], [{ put: `/bench/${at % KEYS}`, value: valueOf(turn++) }]);
+            await store.txn([], [{ put: `/bench/${at % KEYS}`, value: valueAt(turn++) }]);
             own.push(performance.now() - sentMs);
             puts++;
           }
@@ -49,7 +49,7 @@ export async function benchStore(runs: number): Promise<Finding> {
         const begunMs = performance.now();
         let puts = 0;
         for (; performance.now() - begunMs < ROUND_MS; puts++)
-          put.run(`/bench/${puts % KEYS}`, valueOf(turn++));
+          put.run(`/bench/${puts % KEYS}`, valueAt(turn++));
         return (puts / (performance.now() - begunMs)) * 1000;
       },
     });
