@@ -3,6 +3,7 @@
  * are mandatory; output is capped. The command's words reach the caller in a SkerryError, its environment never does.
  */
 import { spawn } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import { SkerryError } from '@skerry/model';
 
 export interface RunOptions {
@@ -49,6 +50,7 @@ export function run(file: string, args: readonly string[], options: RunOptions):
       () => end(new SkerryError('host_timeout', `${file} did not end within ${options.timeoutMs} ms`)),
       options.timeoutMs,
     );
+    setMaxListeners(0, options.signal); // many programs may run under one signal
     const onAbort = () => end(new SkerryError('cancelled', `${file} was ended: cancelled`));
     options.signal.addEventListener('abort', onAbort, { once: true });
     const collect = (stream: NodeJS.ReadableStream) => {

@@ -6,7 +6,13 @@ import { type Controller, createController } from '@skerry/app-controller';
 import { type Identity, machineFacts, writeFileDurably } from '@skerry/host';
 import { createImageStore, createVolumes, type ImageStore, type Volumes } from '@skerry/images';
 import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
-import { createContainerdRuntime, createQemuRuntime, createSimRuntime, type Runtime } from '@skerry/runtimes';
+import {
+  createContainerdRuntime,
+  createQemuRuntime,
+  createSimRuntime,
+  openSimFolder,
+  type Runtime,
+} from '@skerry/runtimes';
 import { openSqliteStore, type Store } from '@skerry/store';
 import { VERSION } from '../version.ts';
 import { builtPath } from './layout.ts';
@@ -66,7 +72,7 @@ export async function composeNode(
       supervisorPath: builtPath('supervisor'),
       logger: logger.child({ room: 'qemu' }),
     }),
-    ...(options.sim ? [createSimRuntime()] : []),
+    ...(options.sim ? [createSimRuntime({ records: openSimFolder(join(identity.runDir, 'sim')) })] : []),
   ];
   const ledger = openSqliteStore({ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100 });
   const agent = createAgent({

@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parseLogLine } from '../log-lines.ts';
 import { capabilitySet, DEFAULT_CAPABILITIES } from './capabilities.ts';
 import { judgeExit, signalNumber } from './exit-judge.ts';
 import { lastCause } from './failures.ts';
-import { parseLogLine } from './log-lines.ts';
 import { commandOf, environmentOf } from './oci-spec.ts';
 import { layerFolders, resolveUser } from './oci-user.ts';
 

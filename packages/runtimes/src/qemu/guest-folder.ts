@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { commandLine, type Identity, type ProcessRef, processesWithArgument, processRef } from '@skerry/host';
 import type { Id } from '@skerry/model';
-import { parseLogLine } from '../containerd/log-lines.ts';
+import { parseLogLine } from '../log-lines.ts';
 import type { GuestSpec } from '../port.ts';
 import type { GuestEnd } from './exit.ts';
 

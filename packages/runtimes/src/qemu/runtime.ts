@@ -15,8 +15,8 @@ import {
   type ProbeFinding,
   SkerryError,
 } from '@skerry/model';
-import { EventQueue } from '../containerd/event-queue.ts';
-import { logLines } from '../containerd/log-lines.ts';
+import { EventQueue } from '../event-queue.ts';
+import { logLines } from '../log-lines.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { ConsolePower, GuestEvent, GuestState, GuestStep, Runtime } from '../port.ts';
 import { type Acceleration, probeAcceleration } from './acceleration.ts';

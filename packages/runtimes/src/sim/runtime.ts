@@ -12,7 +12,7 @@ import {
   SkerryError,
 } from '@skerry/model';
 import { type Clock, pause, realClock } from '@skerry/reconcile';
-import { EventQueue } from '../containerd/event-queue.ts';
+import { EventQueue } from '../event-queue.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { GuestSpec, GuestState, GuestStep, Runtime } from '../port.ts';
 import { behaviourOf } from './behaviour.ts';

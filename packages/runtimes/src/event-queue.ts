@@ -1,5 +1,5 @@
 /** Events to several listeners, each at its own pace and in order. A listener that lets too many wait gets `resync` instead. */
-import type { GuestEvent } from '../port.ts';
+import type { GuestEvent } from './port.ts';
 
 const WAITING_LIMIT = 10_000;
 
