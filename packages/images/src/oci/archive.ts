@@ -118,12 +118,13 @@ export async function stageTar(
     compressionOf(head) === 'gzip'
       ? pipeline(source, createGunzip(), counted, tar)
       : pipeline(source, counted, tar);
+  const consuming = consume();
   try {
-    await Promise.all([feeding, consume()]);
+    await Promise.all([feeding, consuming]);
     return stagedArchive(files, links, blobs);
   } catch (error) {
     tar.destroy();
-    await feeding.catch(() => undefined);
+    await Promise.allSettled([feeding, consuming]); // the file that was being written, too
     for (const staged of files.values()) await blobs.discard(staged);
     if (error instanceof SkerryError) throw error;
     if (signal.aborted) throw new SkerryError('cancelled', 'the import was cancelled', { cause: error });
