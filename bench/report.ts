@@ -1,7 +1,7 @@
 /** What a benchmark found, as text for a terminal, as Markdown and as JSON. Names no machine: counts and versions only. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { availableParallelism, release, totalmem } from 'node:os';
+import { availableParallelism, getPriority, release, totalmem } from 'node:os';
 
 export interface Table {
   readonly title: string;
@@ -31,6 +31,8 @@ export interface Surroundings {
   readonly qemu: string;
   readonly containerd: string;
   readonly docker: string;
+  /** nice(1) value under which Skerry, its peers and the load ran. */
+  readonly niceness: number;
   /** Percent of the minute before the first benchmark in which something waited for a processor: other work. */
   readonly busyBeforePercent?: number;
 }
@@ -56,6 +58,7 @@ export function pressure(): number | undefined {
 export function surroundings(): Surroundings {
   const busy = pressure();
   return {
+    niceness: getPriority(),
     processors: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: /^\d+\.\d+/.exec(release())?.[0] ?? 'unknown',
@@ -96,7 +99,7 @@ export function asMarkdown(findings: readonly Finding[], where: Surroundings): s
   const verdicts = findings.flatMap((finding) => finding.verdicts);
   return `${[
     '# Measured',
-    `${where.processors} processors, ${where.memoryGiB} GiB, Linux ${where.kernel}, Node.js ${where.node}, QEMU ${where.qemu}, containerd ${where.containerd}, Docker ${where.docker}. Written by \`make bench\`.${where.busyBeforePercent === undefined ? '' : ` In the minute before, something waited for a processor ${where.busyBeforePercent} % of the time: what other work there is makes every figure worse, and ratios count more than times.`}`,
+    `${where.processors} processors, ${where.memoryGiB} GiB, Linux ${where.kernel}, Node.js ${where.node}, QEMU ${where.qemu}, containerd ${where.containerd}, Docker ${where.docker}. Niceness ${where.niceness}, for Skerry and its peers alike. Written by \`make bench\`.${where.busyBeforePercent === undefined ? '' : ` In the minute before, something waited for a processor ${where.busyBeforePercent} % of the time: what other work there is makes every figure worse, and ratios count more than times.`}`,
     markdownTable(
       ['promise', 'measured', 'kept'],
       verdicts.map(({ promise, measured, kept }) => [promise, measured, kept ? 'yes' : '**no**']),
