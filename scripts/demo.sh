@@ -90,8 +90,12 @@ if [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; then
   bin/skerry event watch
   bin/skerry doctor
 TRY
+  trap : INT # Ctrl-C goes on to the clean end
   sleep infinity &
-  wait $! || true
+  sleeper=$!
+  wait $sleeper || true
+  kill $sleeper 2>/dev/null || true
+  trap 'exit 130' INT
 fi
 
 bold 'Deleting what the manifest named'
