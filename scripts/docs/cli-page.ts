@@ -50,13 +50,13 @@ export function cliPage(): string {
   return page(
     'The command line',
     'apps/cli/src/program.ts',
-    'Exit codes: 0 done, 1 failed, 2 used wrongly; `workload exec` ends with the code of its command. Groups have a plural as alias: `skerry workloads list`.',
+    'Exit codes: 0 done, 1 failed, 2 used wrongly; `workload exec` ends with the code of its command. Groups have their plural as an alias (`workloads`).',
     '## Options of every command',
     table(
       ['option', 'meaning'],
       program.options.filter((option) => option.long !== '--version').map(optionRow),
     ),
-    'With `--server`, the token comes from `SKERRY_TOKEN` and the authority from the file that `SKERRY_CA` names; without them `tls/token` and `tls/ca.pem` of the data folder are read.',
+    'With `--server`, the token comes from `SKERRY_TOKEN` and the authority from the file that `SKERRY_CA` names; without them `tls/token` and `tls/ca.crt` of the data folder are read.',
     '## Commands',
     ...sections(program),
   );
