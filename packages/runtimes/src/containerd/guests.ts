@@ -65,6 +65,8 @@ export class Guests {
   readonly #options: GuestsOptions;
   readonly #client: EngineClient;
   readonly endings: Endings;
+  /** Made by this object and not started yet, with their incarnation. */
+  readonly #fresh = new Map<string, string>();
   readonly #swapLimit = cgroupHasSwapLimit();
 
   constructor(options: GuestsOptions) {
@@ -139,6 +141,16 @@ export class Guests {
 
   async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
     const { uid } = spec;
+    if (!this.folders.has(uid)) {
+      // Nothing here knows of it: it is made at once. Should the engine know of it after all, it says so, and the long way is taken.
+      try {
+        await this.#make(spec, signal);
+        this.#fresh.set(uid, spec.incarnation);
+        return { state: 'created', incarnation: spec.incarnation };
+      } catch (error) {
+        if (!alreadyExists(error)) throw await this.#notMade(spec, error);
+      }
+    }
     const have = await this.state(uid, signal);
     const same = have.state !== 'absent' && have.incarnation === spec.incarnation;
     if (same && (have.state === 'created' || have.state === 'running')) return have;
@@ -147,11 +159,16 @@ export class Guests {
       await this.#make(spec, signal);
       return { state: 'created', incarnation: spec.incarnation };
     } catch (error) {
-      await this.remove(uid, AbortSignal.timeout(30_000)).catch((left) =>
-        this.#options.logger.warn({ err: left, uid }, 'a container that was not made left things'),
-      );
-      throw translate(error, 'guest_start_failed', `${spec.name} could not be made`);
+      throw await this.#notMade(spec, error);
     }
+  }
+
+  /** Takes away what a failed `create` left; returns the error to throw. */
+  async #notMade(spec: GuestSpec, error: unknown): Promise<unknown> {
+    await this.remove(spec.uid, AbortSignal.timeout(30_000)).catch((left) =>
+      this.#options.logger.warn({ err: left, uid: spec.uid }, 'a container that was not made left things'),
+    );
+    return translate(error, 'guest_start_failed', `${spec.name} could not be made`);
   }
 
   async #make(spec: GuestSpec, signal: AbortSignal): Promise<void> {
@@ -241,7 +258,11 @@ export class Guests {
   }
 
   async start(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
-    const have = await this.state(uid, signal);
+    // One that was made a moment ago needs no look: the engine says if it is gone meanwhile.
+    const fresh = this.#fresh.get(uid);
+    this.#fresh.delete(uid);
+    const have: GuestState =
+      fresh === undefined ? await this.state(uid, signal) : { state: 'created', incarnation: fresh };
     if (have.state === 'absent')
       throw new SkerryError('guest_start_failed', `there is no container ${uid} to start`);
     if (have.state !== 'created') return have;
@@ -299,6 +320,7 @@ export class Guests {
   }
 
   async remove(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
+    this.#fresh.delete(uid);
     return this.endings.whileRemoving(uid, () => this.#remove(uid, signal));
   }
 
