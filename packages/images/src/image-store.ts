@@ -23,7 +23,14 @@ interface Found {
 /** Names that an image may have on a node; whether one means a registry, only a pull asks. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$/;
 
-export async function createImageStore({ dataDir }: { readonly dataDir: string }): Promise<ImageStore> {
+export interface ImageStoreOptions {
+  readonly dataDir: string;
+  /** The first pause before a registry is asked again. Default 200 ms. */
+  readonly retryPauseMs?: number;
+}
+
+export async function createImageStore(options: ImageStoreOptions): Promise<ImageStore> {
+  const { dataDir, retryPauseMs = 200 } = options;
   const folder = join(dataDir, 'images');
   const blobs = new BlobStore(folder);
   const records = new Records(folder);
@@ -129,7 +136,7 @@ export async function createImageStore({ dataDir }: { readonly dataDir: string }
     importFile,
     pull: (reference, options) =>
       writing(async () => {
-        const record = await pullImage(blobs, reference, options);
+        const record = await pullImage(blobs, reference, options, retryPauseMs);
         records.put(record);
         return record.facts;
       }),

@@ -16,7 +16,6 @@ import type { Answer, RegistrySession } from './session.ts';
 const TRIES = 5;
 /** So much more in one connection, and the registry is slow or far, not broken. */
 const PROGRESS_BYTES = 64 * 1024;
-const PAUSE_MS = 300;
 
 /** Of the blob with that digest: how many bytes more are there (less, when they have to be fetched again). */
 export type OnBytes = (count: number) => void;
@@ -92,7 +91,7 @@ async function fetchAll(
         { cause: problem },
       );
     }
-    await pause(PAUSE_MS * failures, undefined, { signal });
+    await pause(session.retryPauseMs * failures, undefined, { signal });
   }
 }
 

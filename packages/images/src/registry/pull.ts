@@ -97,13 +97,25 @@ async function downloadAll(
 }
 
 /** Errors: request_invalid, registry_unavailable, unauthenticated, image_not_found, image_invalid, image_digest_mismatch, disk_full, cancelled. */
-export async function pullImage(blobs: BlobStore, text: string, options: PullOptions): Promise<ImageRecord> {
+export async function pullImage(
+  blobs: BlobStore,
+  text: string,
+  options: PullOptions,
+  retryPauseMs: number,
+): Promise<ImageRecord> {
   const reference = parseReference(text);
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const { auth, insecure = false } = options;
   const { registry, repository } = reference;
-  const session = new RegistrySession({ registry, repository, insecure, signal, ...(auth ? { auth } : {}) });
+  const session = new RegistrySession({
+    registry,
+    repository,
+    insecure,
+    signal,
+    retryPauseMs,
+    ...(auth ? { auth } : {}),
+  });
   try {
     const manifest = await platformManifest(session, reference);
     const { config, layers } = parseManifest(parseDocument(manifest.text, 'the manifest'));

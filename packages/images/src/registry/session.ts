@@ -16,10 +16,13 @@ export interface SessionOptions {
   readonly insecure: boolean;
   readonly auth?: Credentials;
   readonly signal: AbortSignal;
+  /** The first pause between tries. */
+  readonly retryPauseMs: number;
 }
 export type Answer = Dispatcher.ResponseData;
 
-const PAUSES_MS = [200, 600, 1800];
+/** A request that fails is sent so often again, after pauses that triple. */
+const RETRIES = 3;
 const TOKEN_LIMIT_BYTES = 256 * 1024;
 const REDIRECT_LIMIT = 5;
 
@@ -54,6 +57,10 @@ export class RegistrySession {
     });
   }
 
+  get retryPauseMs(): number {
+    return this.#options.retryPauseMs;
+  }
+
   close(): Promise<void> {
     return this.#agent.destroy();
   }
@@ -78,7 +85,7 @@ export class RegistrySession {
             `${this.#options.registry} does not let this caller read ${this.#options.repository}`,
           );
         }
-        if ((answer.statusCode < 500 && answer.statusCode !== 429) || attempt >= PAUSES_MS.length) {
+        if ((answer.statusCode < 500 && answer.statusCode !== 429) || attempt >= RETRIES) {
           throw new SkerryError(
             'registry_unavailable',
             `${this.#options.registry} answers ${answer.statusCode} to ${path}`,
@@ -86,9 +93,8 @@ export class RegistrySession {
           );
         }
       }
-      await pause(PAUSES_MS[Math.min(attempt, PAUSES_MS.length - 1)], undefined, {
-        signal: this.#options.signal,
-      });
+      const { retryPauseMs, signal } = this.#options;
+      await pause(retryPauseMs * 3 ** attempt, undefined, { signal });
     }
   }
 
@@ -96,7 +102,7 @@ export class RegistrySession {
     if (this.#options.signal.aborted)
       throw new SkerryError('cancelled', 'the pull was cancelled', { cause: error });
     if (error instanceof SkerryError) throw error;
-    if (attempt < PAUSES_MS.length) return undefined;
+    if (attempt < RETRIES) return undefined;
     throw new SkerryError(
       'registry_unavailable',
       `${this.#options.registry} can not be reached: ${(error as Error).message}`,
