@@ -43,7 +43,9 @@ function needRoot(): void {
 export async function runUp(dataDir: string, options: UpOptions): Promise<void> {
   const https = options.listen === undefined ? undefined : parseListen(options.listen);
   needRoot();
-  process.umask(0o077);
+  // Every file that is nobody else's has its own mode, and the data folder is closed. What guests must read under another user
+  // (their resolv.conf, volumes, mapped root folders) would be closed to them too by a narrower mask.
+  process.umask(0o022);
   const identity = openDataFolder(dataDir);
   const release = takeHold(identity, options.listen);
   const logger = createLogger();
