@@ -29,6 +29,7 @@ export interface Guests {
   /** Guests whose interface is there already, as `start` was told. */
   adopt(requests: readonly AttachRequest[]): void;
   attach(request: AttachRequest): Promise<Attachment>;
+  begin(request: AttachRequest): Promise<{ readonly attachment: Attachment; readonly ready: Promise<void> }>;
   detach(uid: string): Promise<void>;
   counters(uid: string): { rxBytes: number; txBytes: number } | undefined;
   all(): AttachRequest[];
@@ -105,7 +106,7 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
     await lines.tc(tc);
   };
 
-  const wire = async (request: AttachRequest) => {
+  const wire = async (request: AttachRequest, made: () => void) => {
     const device = deviceOf(identity, request);
     const netns = netnsName(identity, request.uid);
     const found = {
@@ -114,6 +115,7 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
       bridgedRules: bridgedRules(),
     };
     await lines.ip(attachLines(identity, request, mtu(), found, OWNER));
+    made();
     const inside = request.kind === 'netns' ? lines.ipInside(netns, insideLines(subnet, request)) : undefined;
     await Promise.all([inside, shape(request)]);
   };
@@ -138,44 +140,60 @@ export function createGuests({ identity, subnet, lines, names, mtu }: GuestsOpti
     return { ...addressing, kind: 'netns', netns, path: netnsPath(netns) };
   };
 
+  const attach = (request: AttachRequest, made: () => void = () => {}) =>
+    inTurn(request.uid, async () => {
+      checkRequest(request, subnet);
+      checkNeighbours(request);
+      const before = guests.get(request.uid);
+      const claimed = claimPorts(identity, request, nameOf);
+      guests.set(request.uid, request); // from here on no other guest gets its slot
+      try {
+        if (before && deviceOf(identity, before) !== deviceOf(identity, request)) {
+          await lines.remove({ netns: [], devices: devicesOf(request.uid) });
+        }
+        names.add(request);
+        const outcomes = await Promise.allSettled([
+          change(replaceScript(before, request)),
+          wire(request, made),
+        ]);
+        for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+        if (before) {
+          const still = new Set(request.ports.map((port) => `${port.protocol} ${port.publish}`));
+          const gone = before.ports.filter((port) => !still.has(`${port.protocol} ${port.publish}`));
+          releasePorts(identity, request.uid, gone);
+        }
+        return answer(request);
+      } catch (error) {
+        if (before) {
+          guests.set(request.uid, before);
+          await change(replaceScript(request, before)).catch(() => undefined);
+          releasePorts(identity, request.uid, claimed);
+        } else {
+          await unwire(request.uid, request).catch(() => undefined); // the first failure is the one to tell
+          releasePorts(identity, request.uid, claimed);
+          guests.delete(request.uid);
+        }
+        throw error;
+      }
+    });
+
   return {
     adopt(requests) {
       guests.clear();
       for (const request of requests) guests.set(request.uid, request);
     },
-    attach: (request) =>
-      inTurn(request.uid, async () => {
-        checkRequest(request, subnet);
-        checkNeighbours(request);
-        const before = guests.get(request.uid);
-        const claimed = claimPorts(identity, request, nameOf);
-        guests.set(request.uid, request); // from here on no other guest gets its slot
-        try {
-          if (before && deviceOf(identity, before) !== deviceOf(identity, request)) {
-            await lines.remove({ netns: [], devices: devicesOf(request.uid) });
-          }
-          names.add(request);
-          const outcomes = await Promise.allSettled([change(replaceScript(before, request)), wire(request)]);
-          for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-          if (before) {
-            const still = new Set(request.ports.map((port) => `${port.protocol} ${port.publish}`));
-            const gone = before.ports.filter((port) => !still.has(`${port.protocol} ${port.publish}`));
-            releasePorts(identity, request.uid, gone);
-          }
-          return answer(request);
-        } catch (error) {
-          if (before) {
-            guests.set(request.uid, before);
-            await change(replaceScript(request, before)).catch(() => undefined);
-            releasePorts(identity, request.uid, claimed);
-          } else {
-            await unwire(request.uid, request).catch(() => undefined); // the first failure is the one to tell
-            releasePorts(identity, request.uid, claimed);
-            guests.delete(request.uid);
-          }
-          throw error;
-        }
-      }),
+    attach: (request) => attach(request),
+    async begin(request) {
+      let tell = () => {};
+      const made = new Promise<void>((resolve) => {
+        tell = resolve;
+      });
+      const whole = attach(request, tell);
+      const ready = whole.then(() => undefined);
+      ready.catch(() => undefined); // heard of by whoever waits for it
+      await Promise.race([made, ready]);
+      return { attachment: answer(request), ready };
+    },
     detach: (uid) =>
       inTurn(uid, async () => {
         await unwire(uid, guests.get(uid));

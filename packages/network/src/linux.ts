@@ -157,6 +157,11 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       if (!started) throw new SkerryError('unavailable', 'the node network is not started');
       return guests.attach(request);
     },
+    async begin(request, signal) {
+      signal.throwIfAborted();
+      if (!started) throw new SkerryError('unavailable', 'the node network is not started');
+      return guests.begin(request);
+    },
     async detach(uid, signal) {
       signal.throwIfAborted();
       await guests.detach(uid);

@@ -45,6 +45,14 @@ export interface NodeNetwork {
   start(keep: readonly AttachRequest[], signal: AbortSignal): Promise<void>;
   /** Errors: port_taken (names the port), host_command_failed. Nothing is left of a failed one. */
   attach(request: AttachRequest, signal: AbortSignal): Promise<Attachment>;
+  /**
+   * As attach, but resolves as soon as the guest can be made upon it; `ready` resolves when it may send: addresses and rules
+   * are in place. A `ready` that rejects has left nothing. Where it is absent, attach does all at once.
+   */
+  begin?(
+    request: AttachRequest,
+    signal: AbortSignal,
+  ): Promise<{ readonly attachment: Attachment; readonly ready: Promise<void> }>;
   detach(uid: Id<'instance'>, signal: AbortSignal): Promise<void>;
   /** Bytes through the guest's interface, seen from the guest. */
   counters(uid: Id<'instance'>): Promise<{ rxBytes: number; txBytes: number } | undefined>;

@@ -41,6 +41,8 @@ export async function applySteps(
   const { uid, runtime, signal } = task;
   let state = task.have;
   let attachment: Attachment | undefined;
+  /** Of the attachment: the guest is made meanwhile and started after it. */
+  let ready: Promise<void> = Promise.resolve();
   const volumePaths = new Map<string, string>();
 
   const guest = async (step: GuestStep, undo: UndoStack) => {
@@ -49,7 +51,10 @@ export async function applySteps(
         await runtime.apply({ do: 'remove', uid }, new AbortController().signal);
       });
     }
-    if (step.do === 'start') undo.forget(); // a guest that began to run keeps its log: the reason is in there
+    if (step.do === 'start') {
+      await ready;
+      undo.forget(); // a guest that began to run keeps its log: the reason is in there
+    }
     state = await runtime.apply(step, signal);
   };
 
@@ -69,7 +74,9 @@ export async function applySteps(
             await parts.network.detach(uid, new AbortController().signal);
             task.attached(undefined);
           });
-          attachment = await parts.network.attach(step.request, signal);
+          if (parts.network.begin && state.state === 'absent') {
+            ({ attachment, ready } = await parts.network.begin(step.request, signal));
+          } else attachment = await parts.network.attach(step.request, signal);
           return;
         case 'detach':
           await parts.network.detach(uid, signal);
