@@ -1,5 +1,12 @@
 /** What an instance takes of its node, in numbers: the defaults where the manifest says nothing, and the runtime's own overhead. */
-import { type Instance, parseBytes, type RuntimeKind, type Volume, type WorkloadSpec } from '@skerry/model';
+import {
+  defaultMemoryBytes,
+  GUEST_DEFAULTS,
+  type Instance,
+  parseBytes,
+  type Volume,
+  type WorkloadSpec,
+} from '@skerry/model';
 import type { Overheads } from '../state/view.ts';
 
 export const MIB = 1024 * 1024;
@@ -19,21 +26,10 @@ export interface Claim {
   readonly ports: readonly string[];
 }
 
-/** A guest without a limit could take its whole node: so there always is one. */
-const DEFAULT_CPUS = 1;
-const DEFAULT_MEMORY_BYTES: Readonly<Record<RuntimeKind, number>> = {
-  container: 64 * MIB,
-  unikernel: 8 * MIB,
-  vm: 512 * MIB,
-  system: 128 * MIB,
-  sim: 64 * MIB,
-};
-
-export const cpusOf = (spec: WorkloadSpec): number => spec.resources?.cpus ?? DEFAULT_CPUS;
+/** A guest without a limit could take its whole node: so there always is one, the same as on the node. */
+export const cpusOf = (spec: WorkloadSpec): number => spec.resources?.cpus ?? GUEST_DEFAULTS.cpus;
 export const memoryOf = (spec: WorkloadSpec): number =>
-  spec.resources?.memory === undefined
-    ? DEFAULT_MEMORY_BYTES[spec.runtime]
-    : parseBytes(spec.resources.memory);
+  spec.resources?.memory === undefined ? defaultMemoryBytes(spec.runtime) : parseBytes(spec.resources.memory);
 export const diskOf = (spec: WorkloadSpec): number =>
   spec.resources?.disk === undefined ? 0 : parseBytes(spec.resources.disk);
 export const publishedPorts = (spec: WorkloadSpec): string[] =>

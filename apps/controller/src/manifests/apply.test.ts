@@ -77,7 +77,7 @@ test('one document that does not fit: nothing of the file is done, and the error
   await expect(harness.client.apply({ body: greedy })).rejects.toMatchObject({
     code: 'quota_exceeded',
     message: expect.stringMatching(
-      /^workload big \(line 16\): big-0 needs 2GiB of memory .* local has 704MiB free of 1GiB \(192MiB are kept/,
+      /^workload big \(line 16\): big-0 needs 2GiB of memory .* local has 800MiB free of 1GiB \(192MiB are kept/,
     ),
     details: { line: 16, resource: 'memory', needed: 2 ** 31 },
   });

@@ -1,5 +1,5 @@
 // Whatever was asked in whatever order, all comes to rest at what was asked last, and no two guests share anything.
-import { SkerryError } from '@skerry/model';
+import { defaultMemoryBytes, SkerryError } from '@skerry/model';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually, type Harness, startHarness, workload } from '../testing/harness.ts';
@@ -94,7 +94,7 @@ test('random sequences of put, apply, patch, verbs and delete converge, in turn 
       const { allocated } = (await harness.client.node.show({ name: 'local' })).status;
       expect(allocated).toEqual({
         cpus: items.length,
-        memoryBytes: items.length * 64 * 1024 * 1024,
+        memoryBytes: items.length * defaultMemoryBytes('sim'),
         instances: items.length,
       });
     }),
