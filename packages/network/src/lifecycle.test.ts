@@ -182,8 +182,10 @@ describe.skipIf(!isRoot)('a node network', () => {
       const next = bed.again();
       await next.start([], limit());
       await next.attach(bed.request(0), limit());
-      const finding = (await next.probe(limit())).find(({ name }) => name === 'network.dnsmasq');
-      expect(finding).toMatchObject({ ok: false, text: expect.stringContaining('in use') });
+      await eventually('the probe says why', async () => {
+        const finding = (await next.probe(limit())).find(({ name }) => name === 'network.dnsmasq');
+        return finding?.ok === false && finding.text.includes('in use');
+      });
     } finally {
       holder.close();
     }
