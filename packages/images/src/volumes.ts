@@ -2,11 +2,11 @@
  * Volumes of a node: a sparse ext4 image each, mounted by loop, so that the file system itself holds the size. All in
  * `<dataDir>/volumes/<uid>/`. After a reboot `ensure` mounts again. Every verb is idempotent.
  */
-import { mkdir, open, readFile, rename, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Identity, run } from '@skerry/host';
+import { type Identity, mountsBelow } from '@skerry/host';
 import { type Id, SkerryError } from '@skerry/model';
-import { translateWriteError } from './content/blob-store.ts';
+import { ensureExt4, unmount } from './ext4.ts';
 
 export interface VolumeToEnsure {
   readonly uid: Id<'volume'>;
@@ -20,77 +20,6 @@ export interface Volumes {
   remove(uid: Id<'volume'>, signal: AbortSignal): Promise<void>;
   /** Unmounts all of this data folder; the data stays. */
   unmountAll(signal: AbortSignal): Promise<void>;
-}
-
-const TIMEOUT_MS = 60_000;
-/** mkfs.ext4 can't make a file system below this with a journal. */
-const SMALLEST_BYTES = 2 * 1024 * 1024;
-
-async function mountsBelow(folder: string): Promise<string[]> {
-  const table = await readFile('/proc/self/mounts', 'utf8');
-  return table
-    .split('\n')
-    .map((line) => line.split(' ')[1]?.replaceAll('\\040', ' ') ?? '')
-    .filter((path) => path.startsWith(`${folder}/`));
-}
-
-/**
- * A sparse ext4 file system in a file, mounted at a folder; shared with the disk limit of containers. Errors: disk_full.
- */
-export async function ensureExt4(
-  image: string,
-  mountPoint: string,
-  sizeBytes: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const size = Math.max(sizeBytes, SMALLEST_BYTES);
-  const options = { signal, timeoutMs: TIMEOUT_MS };
-  const mounted = (await mountsBelow(join(mountPoint, '..'))).includes(mountPoint);
-  const existing = (await stat(image).catch(() => undefined))?.size;
-  try {
-    if (existing === undefined) {
-      const fresh = `${image}.new`;
-      await rm(fresh, { force: true });
-      const file = await open(fresh, 'w', 0o600);
-      await file.truncate(size).finally(() => file.close());
-      // No reserved blocks; inode tables and journal are written lazily, so this is quick.
-      await run(
-        'mkfs.ext4',
-        [
-          '-q',
-          '-F',
-          '-m',
-          '0',
-          '-E',
-          'lazy_itable_init=1,lazy_journal_init=1,nodiscard',
-          '-O',
-          '^resize_inode',
-          fresh,
-        ],
-        options,
-      );
-      await rename(fresh, image);
-    } else if (existing < size && !mounted) {
-      await truncate(image, size);
-      await run('e2fsck', ['-f', '-p', image], { ...options, okCodes: [0, 1] });
-      await run('resize2fs', [image], options);
-    }
-    if (!mounted) {
-      await mkdir(mountPoint, { recursive: true, mode: 0o711 });
-      await run('mount', ['-t', 'ext4', '-o', 'loop,nosuid,nodev,noatime', image, mountPoint], options);
-    }
-  } catch (error) {
-    throw translateWriteError(error);
-  }
-}
-
-/** Unmounts a folder where it is mounted; a busy one is detached and freed when its last user ends. */
-export async function unmount(mountPoint: string, signal: AbortSignal): Promise<void> {
-  if (!(await mountsBelow(join(mountPoint, '..'))).includes(mountPoint)) return;
-  const options = { signal, timeoutMs: TIMEOUT_MS };
-  await run('umount', ['-d', mountPoint], options).catch(() =>
-    run('umount', ['-l', '-d', mountPoint], options),
-  );
 }
 
 export function createVolumes(identity: Identity): Volumes {
@@ -126,7 +55,8 @@ export function createVolumes(identity: Identity): Volumes {
         await rm(folder, { recursive: true, force: true });
       }),
     async unmountAll(signal) {
-      for (const path of await mountsBelow(root)) await unmount(path, signal);
+      const real = await realpath(root).catch(() => undefined);
+      if (real !== undefined) for (const path of mountsBelow(real)) await unmount(path, signal);
     },
   };
 }
