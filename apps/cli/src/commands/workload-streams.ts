@@ -4,6 +4,9 @@ import { SkerryError } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 
+/** A terminal over a serial line or in a script may say that it has no size: 80 by 24 then, as of old. */
+const sizeOf = ({ columns, rows }: NodeJS.WriteStream) => ({ columns: columns || 80, rows: rows || 24 });
+
 const LEAVE = 0x1d; // Ctrl-]
 
 /** Joins this terminal and the session until the session ends, or Ctrl-] where `leavable`. Returns the exit code. */
@@ -19,7 +22,10 @@ async function join(
       session.close();
     } else session.write(data);
   };
-  const onResize = () => session.resize(stdout.columns, stdout.rows);
+  const onResize = () => {
+    const { columns, rows } = sizeOf(stdout);
+    session.resize(columns, rows);
+  };
   if (options.terminal && stdin.isTTY) stdin.setRawMode(true);
   if (options.terminal && stdout.isTTY) stdout.on('resize', onResize);
   if (options.input) {
@@ -98,9 +104,7 @@ export function registerWorkloadStreams(workload: Command, context: Context): vo
             name,
             command,
             terminal,
-            ...(terminal && process.stdout.isTTY
-              ? { columns: process.stdout.columns, rows: process.stdout.rows }
-              : {}),
+            ...(terminal && process.stdout.isTTY ? sizeOf(process.stdout) : {}),
             ...ofInstance(options.instance),
           });
           process.exitCode = await join(session, {
