@@ -159,6 +159,13 @@ test('blobs may lie at another host, which is never given the credentials, thoug
   expect(registry.elsewhere.every((header) => header === undefined)).toBe(true);
 });
 
+test('plain HTTP is spoken with this machine only, and with others when the caller says so', async () => {
+  const reference = `${registry.host.replace('127.0.0.1', '0.0.0.0')}/app:1`; // reaches us, and is no loopback address
+  expect(await failure(images.pull(reference, { signal, auth: USER }))).toMatch(/^registry_unavailable/);
+  expect(registry.asked).toEqual([]);
+  expect((await images.pull(reference, { signal, auth: USER, insecure: true })).kind).toBe('container');
+});
+
 test('two pulls at once fetch what they share only once', async () => {
   const more = testImage([
     image.layers[0]!.data,
