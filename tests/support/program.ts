@@ -66,8 +66,8 @@ const alive = (pid: number) => {
   }
 };
 
-export async function startProgram(options: { args?: string[] } = {}): Promise<Program> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'skerry-t-'));
+export async function startProgram(options: { args?: string[]; parent?: string } = {}): Promise<Program> {
+  const dataDir = mkdtempSync(join(options.parent ?? tmpdir(), 'skerry-t-'));
   const env = { SKERRY_DATA: dataDir, SKERRY_SERVER: '', NO_COLOR: '1' };
   const attempt = (...args: string[]) => skerry(args, { env });
   const run = async (...args: string[]) => {

@@ -1,0 +1,90 @@
+// HTTPS beside the socket: only with the token, only with the right authority; no secret where it could be seen. And every
+// example applies, becomes ready and goes.
+import { readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { skerry as cli, type Program, ROOT, startProgram } from '../support/program.ts';
+
+let skerry: Program;
+let url: string;
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+beforeAll(async () => {
+  const port = await freePort();
+  url = `https://127.0.0.1:${port}`;
+  skerry = await startProgram({ args: ['--listen', `127.0.0.1:${port}`] });
+  await skerry.run('image', 'import', join(ROOT, 'guests/hello/build/hello.tar'));
+  await skerry.run('image', 'build', 'thermo', '--from', join(ROOT, 'guests/pebble/functions/thermo.ts'));
+});
+afterAll(async () => {
+  expect(await skerry.purge()).toEqual([]);
+});
+const token = () => readFileSync(join(skerry.dataDir, 'tls/token'), 'utf8').trim();
+
+test('with the token and the authority of the data folder the same commands work over HTTPS', async () => {
+  const ran = await cli(['status', '--server', url], { env: { SKERRY_DATA: skerry.dataDir } });
+  expect(ran).toMatchObject({ code: 0, stdout: expect.stringContaining('1 of 1 ready') });
+});
+
+test('without the token, with a wrong one, or with an authority that is not known, nothing is answered', async () => {
+  const ca = join(skerry.dataDir, 'tls/ca.crt');
+  const wrong = await cli(['status', '--server', url], {
+    env: { SKERRY_DATA: '/nonexistent', SKERRY_TOKEN: 'wrong', SKERRY_CA: ca },
+  });
+  expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('unauthenticated') });
+  const none = await cli(['status', '--server', url], { env: { SKERRY_DATA: '/nonexistent' } });
+  expect(none).toMatchObject({ code: 1, stderr: expect.stringContaining('unauthenticated') });
+  const stranger = await cli(['status', '--server', url], {
+    env: { SKERRY_DATA: '/nonexistent', SKERRY_TOKEN: token() },
+  });
+  expect(stranger.code).toBe(1);
+  expect(stranger.stderr).not.toContain(token());
+});
+
+test('the token and the keys are in no log and in no argument, and open to their owner alone', async () => {
+  expect(readFileSync(join(skerry.dataDir, 'skerry.log'), 'utf8')).not.toContain(token());
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).not.toContain(token());
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error; // the process ended meanwhile
+    }
+  }
+  const { statSync } = await import('node:fs');
+  for (const name of readdirSync(join(skerry.dataDir, 'tls')).filter((one) => /key|token/.test(one))) {
+    expect(statSync(join(skerry.dataDir, 'tls', name)).mode & 0o077, name).toBe(0);
+  }
+  expect(statSync(join(skerry.dataDir, 'api.sock')).mode & 0o077).toBe(0);
+});
+
+const examples = readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.yaml'));
+test.each(examples)(
+  'the example %s applies, becomes ready, is unchanged when applied again, and goes',
+  async (name) => {
+    const file = join(ROOT, 'examples', name);
+    const images = ['image', 'import', join(ROOT, 'guests/hello/build/hello.tar')];
+    const first = await skerry.try('apply', '-f', file, '--wait');
+    if (first.code !== 0) {
+      // Its project is new: it has no images yet.
+      const project = /project: (\w+)/.exec(readFileSync(file, 'utf8'))?.[1];
+      expect(project, first.stderr).toBeDefined();
+      await skerry.run('project', 'create', project!);
+      await skerry.run(...images, '--project', project!);
+      await skerry.run('apply', '-f', file, '--wait');
+    }
+    expect(await skerry.run('apply', '-f', file)).not.toMatch(/ (created|changed)\n/);
+    if (name === 'project.yaml') {
+      // A project goes only when it is empty: its image first, and before that what runs of it.
+      await skerry.run('workload', 'delete', 'crane', '--project', 'harbour');
+      await skerry.run('image', 'delete', 'hello:1', '--project', 'harbour');
+    }
+    const deleted = await skerry.try('delete', '-f', file);
+    expect(deleted.code, deleted.stderr).toBe(0);
+  },
+);
