@@ -4,8 +4,8 @@
  *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]... [--open FILE]...
  *              [--pages small] -- qemu ARG...
  *
- * It goes to the background, takes RUN/lock (one supervisor for a guest), enters the cgroups, opens what QEMU may not open
- * itself, and starts QEMU as N:N with no new privileges and nothing else open:
+ * It goes to the background, takes RUN/lock (one supervisor for a guest), enters the cgroups (QEMU alone those of the
+ * processor, right after its start), opens what QEMU may not open itself, and starts QEMU as N:N with no new privileges and nothing else open:
  *   fd 3  the guest's serial console (a socket pair)   fd 4  the tap             fd 5  RUN/qmp, listening
  *   fd 6  our own line to QEMU's monitor               fd 7  the first --open, and so on (QEMU takes /proc/self/fd/7)
  * Then it ends in the foreground: status 0 when QEMU was started, else a sentence on stderr.
@@ -107,11 +107,25 @@ static int open_tap(const char *name) {
   return fd;
 }
 
-static void enter(const char *group) {
-  int fd = open(group, O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, "0", 1) != 1) die(group);
-  close(fd);
+/* Writes a process id into a procs file; 0 is the writer itself. Returns whether it was taken. */
+static int put_process(const char *path, pid_t process) {
+  char text[32];
+  int length = snprintf(text, sizeof text, "%d", (int)process), fd = open(path, O_WRONLY | O_CLOEXEC);
+  int taken = fd >= 0 && write(fd, text, (size_t)length) == length;
+  if (fd >= 0) close(fd);
+  return taken;
 }
+
+static void enter(const char *path) {
+  if (!put_process(path, 0)) die(path);
+}
+
+/*
+ * Entering a v1 group takes milliseconds. What counts memory and processes must be entered before QEMU is there; what only
+ * divides and measures processor time may be entered while QEMU starts.
+ */
+static int may_wait(const char *path) { return strstr(path, "/cgroup/cpu") != NULL; }
+
 
 /* `give`: what becomes fd 3 and on, -1 for none. All are copied upwards first, so that none is overwritten. */
 static void become_qemu(const struct request *want, const int *give, int count, int error_pipe) {
@@ -241,7 +255,8 @@ int main(int argc, char **argv) {
   int ready = go_to_background();
   int lock = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0) die("lock");
-  for (int i = 0; i < want.cgroup_count; i++) enter(want.cgroups[i]);
+  for (int i = 0; i < want.cgroup_count; i++)
+    if (!may_wait(want.cgroups[i])) enter(want.cgroups[i]);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, serial) < 0 ||
       socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor) < 0 || pipe2(error_pipe, O_CLOEXEC) < 0)
     die("socketpair");
@@ -280,6 +295,11 @@ int main(int argc, char **argv) {
   }
   close(error_pipe[1]);
   fcntl(error_pipe[0], F_SETFL, O_NONBLOCK);
+  for (int i = 0; i < want.cgroup_count; i++) {
+    if (!may_wait(want.cgroups[i]) || put_process(want.cgroups[i], child)) continue;
+    kill(child, SIGKILL);
+    die(want.cgroups[i]);
+  }
   snprintf(text, sizeof text, "%d\n", (int)child);
   write_whole("pid", text);
   monitor_begin(monitor[0]);
