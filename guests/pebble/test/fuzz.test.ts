@@ -5,7 +5,7 @@ import { fetchOnce } from './http-client.ts';
 import { thermo } from './lower.ts';
 
 /** Set PEBBLE_FUZZ_SECONDS for more (an hour: 3600), PEBBLE_FUZZ_SEED for other frames, PEBBLE_FUZZ_MACHINE for q35. */
-const seconds = Number(process.env.PEBBLE_FUZZ_SECONDS ?? 20);
+const seconds = Number(process.env.PEBBLE_FUZZ_SECONDS ?? 60);
 const seed = Number(process.env.PEBBLE_FUZZ_SEED ?? 20_261_123);
 const machine = (process.env.PEBBLE_FUZZ_MACHINE ?? 'microvm') as Machine;
 
