@@ -55,7 +55,22 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.volumes[].mount': 'Where, in the guest.',
     'spec.volumes[].readOnly': 'Default false.',
     'spec.address': `How a guest with its own kernel learns its address. Default \`${GUEST_DEFAULTS.addressing}\`: in the words for its kernel.`,
-    'spec.display': NOT_YET,
+    'spec.display': 'For a `vm`: a screen, a keyboard and a pointer, over VNC. Default `false`.',
+    'spec.vm': 'What only the runtime `vm` has.',
+    'spec.vm.firmware': '`bios` or `uefi`. Default: what the disk was made for.',
+    'spec.vm.secureBoot': 'With `uefi`: only signed loaders start. Default `false`.',
+    'spec.vm.tpm': 'A virtual TPM 2.0 whose state is kept with the guest. Default `false`.',
+    'spec.vm.cpuModel':
+      '`portable` (default): the same on unlike hosts, so that the guest can move. `host`: all that this one has.',
+    'spec.vm.cdrom': 'Name of an ISO image. It is started from while the disk has nothing to start.',
+    'spec.vm.cloudInit': 'What cloud-init finds in the guest (data source NoCloud).',
+    'spec.vm.cloudInit.userData': 'A cloud-config or a script.',
+    'spec.vm.cloudInit.networkConfig':
+      'Network configuration, version 2, in place of the one that Skerry writes.',
+    'spec.vm.cloudInit.sshKeys': "Public keys that may log in as the image's user.",
+    'spec.system': 'What only the runtime `system` has.',
+    'spec.system.init': "Path of the first process. Default: the root file system's own init.",
+    'spec.system.nesting': 'Whether containers may run inside. Default `false`.',
     'spec.restart': `Whether a guest that ended is started again. Default \`${GUEST_DEFAULTS.restart}\`. After 250 ms at first, then twice as long each time, at most a minute.`,
     'spec.stopGrace': `From asking a guest to stop to forcing it. Default ${formatMillis(GUEST_DEFAULTS.stopGraceMs)}.`,
     'spec.health':

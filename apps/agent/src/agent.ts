@@ -274,7 +274,8 @@ class NodeAgent implements Agent {
   #guestEvent(runtime: Runtime, event: GuestEvent): void {
     if (event.type === 'resync') this.#guests.tellKind(runtime.kind, { type: 'look' });
     else if (event.type === 'oom') this.#guests.tell(event.uid, { type: 'oom', message: event.message });
-    else this.#guests.tell(event.uid, { type: 'exited', exit: event.exit });
+    else if (event.type === 'exited') this.#guests.tell(event.uid, { type: 'exited', exit: event.exit });
+    else this.#guests.tell(event.uid, { type: event.type, message: event.message });
   }
 
   /** Up: look at every guest of it, then at what nobody knows. Down: its instances show why. */

@@ -18,6 +18,20 @@ import type {
 } from '@skerry/model';
 import type { Attachment } from '@skerry/network';
 
+export interface VmGuest {
+  /** Absent: what the disk was made for. */
+  readonly firmware?: 'bios' | 'uefi';
+  readonly secureBoot: boolean;
+  readonly tpm: boolean;
+  readonly cpuModel: 'portable' | 'host';
+  readonly cdromDigest?: string;
+  readonly cloudInit?: {
+    readonly userData?: string;
+    readonly networkConfig?: string;
+    readonly sshKeys: readonly string[];
+  };
+}
+
 /** All that a guest needs, resolved: no names to look up, no units to parse. */
 export interface GuestSpec {
   readonly uid: Id<'instance'>;
@@ -47,10 +61,15 @@ export interface GuestSpec {
   }[];
   readonly volumes: readonly {
     readonly name: string;
+    /** A folder to mount; for a `vm` a raw disk image. */
     readonly hostPath: string;
     readonly mount: string;
     readonly readOnly: boolean;
   }[];
+  /** A desktop: screen, keyboard and pointer. */
+  readonly display?: boolean;
+  readonly vm?: VmGuest;
+  readonly system?: { readonly init?: string; readonly nesting: boolean };
   readonly security: {
     readonly readOnlyRoot: boolean;
     readonly user?: string;
@@ -69,6 +88,8 @@ export type GuestState =
       readonly incarnation: string;
       readonly pid: number;
       readonly startedAtMs: number;
+      /** It holds still: asked for, or its disk could not be written (`why`). */
+      readonly paused?: { readonly why: 'asked' | 'disk-full' | 'io-error' };
     }
   | { readonly state: 'exited'; readonly incarnation: string; readonly exit: GuestExit };
 
@@ -84,6 +105,9 @@ export type GuestStep =
 export type GuestEvent =
   | { readonly type: 'exited'; readonly uid: Id<'instance'>; readonly exit: GuestExit }
   | { readonly type: 'oom'; readonly uid: Id<'instance'>; readonly message: string }
+  /** It holds still by itself (its disk could not be written), with the reason; or goes on again. */
+  | { readonly type: 'paused'; readonly uid: Id<'instance'>; readonly message: string }
+  | { readonly type: 'resumed'; readonly uid: Id<'instance'>; readonly message: string }
   | { readonly type: 'resync' };
 
 export interface Runtime {
@@ -109,6 +133,10 @@ export interface Runtime {
   overheadBytes(memoryBytes: Bytes): Bytes;
   readonly exec?: ExecPower;
   readonly console?: ConsolePower;
+  readonly pause?: PausePower;
+  readonly snapshot?: SnapshotPower;
+  readonly display?: DisplayPower;
+  readonly resize?: ResizePower;
 }
 
 export interface ExecRequest {
@@ -139,4 +167,44 @@ export interface ConsolePower {
     uid: Id<'instance'>,
     signal: AbortSignal,
   ): Promise<{ readonly output: AsyncIterable<Uint8Array>; write(data: Uint8Array): Promise<void> }>;
+}
+
+/** Both are idempotent. Errors: guest_not_running. */
+export interface PausePower {
+  pause(uid: Id<'instance'>, signal: AbortSignal): Promise<void>;
+  resume(uid: Id<'instance'>, signal: AbortSignal): Promise<void>;
+}
+
+export interface GuestSnapshot {
+  readonly name: string;
+  /** Milliseconds since the epoch. */
+  readonly takenAtMs: number;
+  readonly sizeBytes: Bytes;
+  /** With the memory of a running guest; else its disks alone. */
+  readonly withMemory: boolean;
+}
+
+/** What a guest can be put back to: its disks and, where it runs, its memory. Gone with the guest. */
+export interface SnapshotPower {
+  list(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestSnapshot[]>;
+  /** Errors: conflict (the name is taken), disk_full. */
+  take(uid: Id<'instance'>, name: string, signal: AbortSignal): Promise<GuestSnapshot>;
+  /** Errors: not_found. */
+  restore(uid: Id<'instance'>, name: string, signal: AbortSignal): Promise<void>;
+  /** Idempotent. */
+  remove(uid: Id<'instance'>, name: string, signal: AbortSignal): Promise<void>;
+}
+
+export interface DisplayPower {
+  /** Path of the unix socket on which VNC (RFC 6143) is spoken; for this user alone. Errors: guest_not_running, unsupported. */
+  socket(uid: Id<'instance'>, signal: AbortSignal): Promise<string>;
+  /** The screen as it is now: a PNG file. */
+  screenshot(uid: Id<'instance'>, signal: AbortSignal): Promise<Uint8Array>;
+}
+
+export interface ResizePower {
+  /** The guest's first disk grows; it never shrinks. Errors: request_invalid, disk_full. */
+  growDisk(uid: Id<'instance'>, sizeBytes: Bytes, signal: AbortSignal): Promise<void>;
+  /** By the balloon: what of its memory the guest may use, at most what it was made with. */
+  setMemory(uid: Id<'instance'>, memoryBytes: Bytes, signal: AbortSignal): Promise<void>;
 }

@@ -99,6 +99,8 @@ export class GuestActor {
     this.#guest.have = undefined;
     if (news.type === 'exited') this.#guest.heardExit = news.exit;
     if (news.type === 'oom') this.#guest.journal.event('warning', 'OutOfMemory', news.message);
+    if (news.type === 'paused') this.#guest.journal.event('warning', 'Paused', news.message);
+    if (news.type === 'resumed') this.#guest.journal.event('normal', 'Resumed', news.message);
   }
 
   async #converge(): Promise<void> {

@@ -13,7 +13,7 @@ import type { NodeParts } from './apply.ts';
 /** Host events: they outrank requests. */
 export type GuestNews =
   | { readonly type: 'exited'; readonly exit: GuestExit }
-  | { readonly type: 'oom'; readonly message: string }
+  | { readonly type: 'oom' | 'paused' | 'resumed'; readonly message: string }
   /** What is known of the guest may be wrong by now: look again. */
   | { readonly type: 'look' }
   | { readonly type: 'health'; readonly run: number; readonly news: HealthNews }

@@ -16,7 +16,7 @@ import {
 } from '@skerry/model';
 import type { Attachment, AttachRequest } from '@skerry/network';
 import type { HealthPolicy, RestartPolicy } from '@skerry/reconcile';
-import type { GuestSpec } from '@skerry/runtimes';
+import type { GuestSpec, VmGuest } from '@skerry/runtimes';
 
 /**
  * Changes when, and only when, the guest must be made anew. Drawn from the manifest's own words, not from the resolved
@@ -27,9 +27,11 @@ export function incarnationOf(desired: DesiredInstance): string {
   const { cpus, memory, disk, pids } = template.resources ?? {};
   const ports = template.ports?.map(({ name, port, protocol }) => [name, port, protocol]);
   const { runtime, command, args, workingDir, env, volumes, address, display, security, sim } = template;
+  const { vm, system } = template;
   const words = {
     ...{ runtime, imageDigest, cpus, memory, disk, pids, command, args, workingDir, ports, volumes },
     ...{ address, display, security, sim, ip: network?.address, mac: network?.mac, restarts, rebuilds },
+    ...{ vm, system, cdromDigest: desired.spec.cdromDigest },
     env: env && Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1)),
   };
   return createHash('sha256').update(JSON.stringify(words)).digest('hex').slice(0, 16);
@@ -107,7 +109,25 @@ export function guestSpecOf(desired: DesiredInstance, parts: GuestParts): GuestS
       capabilities: security?.capabilities ?? [],
       userNamespace: security?.userNamespace ?? false,
     },
+    ...(template.display !== undefined && { display: template.display }),
+    ...(template.runtime === 'vm' && { vm: vmGuestOf(template, desired.spec.cdromDigest) }),
+    ...(template.runtime === 'system' && {
+      system: {
+        nesting: template.system?.nesting ?? false,
+        ...(template.system?.init !== undefined && { init: template.system.init }),
+      },
+    }),
     ...(sim && { sim }),
+  };
+}
+
+function vmGuestOf({ vm = {} }: WorkloadSpec, cdromDigest: string | undefined): VmGuest {
+  const { firmware, secureBoot = false, tpm = false, cpuModel = 'portable', cloudInit } = vm;
+  return {
+    ...{ secureBoot, tpm, cpuModel },
+    ...(firmware && { firmware }),
+    ...(cdromDigest !== undefined && { cdromDigest }),
+    ...(cloudInit && { cloudInit: { ...cloudInit, sshKeys: cloudInit.sshKeys ?? [] } }),
   };
 }
 

@@ -21,8 +21,8 @@ export function normalReference(reference: string): string {
 const FITTING: Readonly<Record<RuntimeKind, readonly string[]>> = {
   container: ['container'],
   unikernel: ['unikernel', 'function'],
-  vm: [],
-  system: [],
+  vm: ['disk', 'iso'],
+  system: ['rootfs'],
   sim: ['container', 'unikernel', 'function'],
 };
 

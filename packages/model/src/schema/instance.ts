@@ -21,6 +21,8 @@ export const InstanceSpec = Type.Object({
   template: WorkloadSpec,
   templateGeneration: Type.Integer(),
   imageDigest: Type.String(),
+  /** Of the image in `template.vm.cdrom`. */
+  cdromDigest: Type.Optional(Type.String()),
   network: Type.Optional(InstanceNetwork),
   run: Type.Enum(['running', 'stopped']),
   restarts: Type.Integer(),

@@ -78,6 +78,55 @@ export const Security = Type.Object(
   closed,
 );
 
+/** NoCloud data of cloud-init (cloudinit.readthedocs.io, datasource NoCloud). Its user data may hold secrets: it is never logged. */
+export const CloudInit = Type.Object(
+  {
+    userData: Type.Optional(
+      Type.String({
+        maxLength: 262144,
+        description: 'A cloud-config, a script or what else cloud-init takes',
+      }),
+    ),
+    networkConfig: Type.Optional(
+      Type.String({ maxLength: 65536, description: 'Version 2; in place of the one that Skerry writes' }),
+    ),
+    sshKeys: Type.Optional(Type.Array(Type.String({ maxLength: 16384 }), { maxItems: 64 })),
+  },
+  closed,
+);
+
+/** What only a virtual machine has. */
+export const VmOptions = Type.Object(
+  {
+    firmware: Type.Optional(
+      Type.Enum(['bios', 'uefi'], { description: 'Default: what the disk was made for' }),
+    ),
+    secureBoot: Type.Optional(Type.Boolean({ description: 'UEFI that starts signed loaders only' })),
+    tpm: Type.Optional(Type.Boolean({ description: 'A virtual TPM 2.0 with its state kept' })),
+    cpuModel: Type.Optional(
+      Type.Enum(['portable', 'host'], {
+        description: 'portable (default): the same on unlike hosts, so that the guest can move',
+      }),
+    ),
+    cdrom: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 512, description: 'An ISO image in the image store' }),
+    ),
+    cloudInit: Type.Optional(CloudInit),
+  },
+  closed,
+);
+
+/** What only a Linux system container has. */
+export const SystemOptions = Type.Object(
+  {
+    init: Type.Optional(
+      Type.String({ pattern: '^/', description: 'Default: the init of the root file system' }),
+    ),
+    nesting: Type.Optional(Type.Boolean({ description: 'Containers may run inside' })),
+  },
+  closed,
+);
+
 export const Placement = Type.Object(
   {
     near: Type.Optional(
@@ -123,6 +172,8 @@ export const WorkloadSpec = Type.Object(
       Type.Enum(['static', 'dhcp'], { description: 'How a guest with its own kernel learns its address' }),
     ),
     display: Type.Optional(Type.Boolean()),
+    vm: Type.Optional(VmOptions),
+    system: Type.Optional(SystemOptions),
     restart: Type.Optional(Type.Enum(['always', 'on-failure', 'never'])),
     stopGrace: Type.Optional(Duration),
     health: Type.Optional(Health),
