@@ -11,8 +11,8 @@ export interface Engines {
   /** `ctr run --detach`: milliseconds from calling it to its end, when the process runs. */
   ctrRun(name: string): Promise<number>;
   ctrRemove(name: string): Promise<void>;
-  /** `docker run --detach --network none`, likewise. */
-  dockerRun(name: string): Promise<number>;
+  /** `docker run --detach`, likewise: on Docker's own bridge, or with `--network none`. */
+  dockerRun(name: string, network: 'bridge' | 'none'): Promise<number>;
   dockerRemove(name: string): Promise<void>;
   end(): Promise<void>;
 }
@@ -54,19 +54,23 @@ export async function startEngines(archive: string, image: string): Promise<Engi
   const docker = (...args: string[]) => run('docker', ['--host', `unix://${at('d.sock')}`, ...args]);
   const containerd = background('containerd', ['--config', at('containerd.toml')], at('containerd.log'));
   let dockerd: ReturnType<typeof background> | undefined;
+  const netns = `skbench${process.pid}`;
   const stop = async () => {
     if (dockerd) await end(dockerd);
     await end(containerd);
+    await run('ip', ['netns', 'delete', netns]).catch(() => undefined);
     rmSync(folder, { recursive: true, force: true });
   };
   try {
     await answering('containerd', at('containerd.log'), () => ctr('version'));
+    // dockerd as it is by default, with its bridge and its iptables rules; both are in a namespace of its own.
+    await run('ip', ['netns', 'add', netns]);
     dockerd = background(
-      'dockerd',
+      'nsenter', // not `ip netns exec`: that hides the control groups
       [
+        ...[`--net=/run/netns/${netns}`, 'dockerd'],
         ...['--data-root', at('docker'), '--exec-root', at('exec'), '--pidfile', at('dockerd.pid')],
         ...['--host', `unix://${at('d.sock')}`, '--containerd', at('c.sock')],
-        ...['--bridge', 'none', '--iptables=false', '--ip-forward=false', '--ip-masq=false'],
       ],
       at('dockerd.log'),
     );
@@ -88,7 +92,7 @@ export async function startEngines(archive: string, image: string): Promise<Engi
       await ctr('tasks', 'delete', '--force', name);
       await ctr('containers', 'delete', name);
     },
-    dockerRun: (name) => docker('run', '--detach', '--network', 'none', '--name', name, image),
+    dockerRun: (name, network) => docker('run', '--detach', '--network', network, '--name', name, image),
     dockerRemove: async (name) => void (await docker('rm', '--force', name)),
     end: stop,
   };
