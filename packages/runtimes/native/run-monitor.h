@@ -3,6 +3,7 @@
  * an end is judged rightly although nobody else listened. It reads QEMU's words, which no guest can write.
  */
 #pragma once
+#include <sys/socket.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,4 +43,29 @@ static void monitor_take(const char *data, size_t count) {
       held = 0;
     } else if (held < sizeof line - 1) line[held++] = data[i];
   }
+}
+
+/*
+ * Whoever connects to `door` becomes a viewer of the screen: QEMU itself listens nowhere. The connection goes along with the
+ * first command (getfd), the second one speaks VNC on it; skipauth, for the socket is root's alone.
+ */
+static void show_screen(int monitor, int door) {
+  static const char name[] = "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"viewer\"}}\n";
+  static const char words[] = "{\"execute\":\"add_client\",\"arguments\":{\"protocol\":\"vnc\",\"fdname\":\"viewer\","
+                              "\"skipauth\":true}}\n";
+  int viewer = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+  if (viewer < 0) return;
+  char room[CMSG_SPACE(sizeof viewer)] = {0};
+  struct iovec text = {(void *)name, sizeof name - 1};
+  struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+  struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof viewer);
+  memcpy(CMSG_DATA(head), &viewer, sizeof viewer);
+  /* A monitor that takes no more hangs: its viewer is told by the end of the connection. */
+  if (sendmsg(monitor, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)text.iov_len)
+    if (send(monitor, words, sizeof words - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) { /* QEMU keeps an unused file */
+    }
+  close(viewer);
 }

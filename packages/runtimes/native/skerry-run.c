@@ -1,18 +1,21 @@
 /*
  * skerry-run: the parent of one QEMU, so that the guest outlives the agent and its end is never lost.
  *
- *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]... [--open FILE]...
- *              [--pages small] -- qemu ARG...
+ *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]...
+ *              [--open FILE | --disk FILE | --listen NAME | --swtpm DIR]... [--vnc NAME] [--mark TEXT] [--pages small]
+ *              [--end-limit MS] -- qemu ARG...
  *
  * It goes to the background, takes RUN/lock (one supervisor for a guest), enters the cgroups (QEMU alone those of the
  * processor, right after its start), opens what QEMU may not open itself, and starts QEMU as N:N with no new privileges and nothing else open:
  *   fd 3  the guest's serial console (a socket pair)   fd 4  the tap             fd 5  RUN/qmp, listening
- *   fd 6  our own line to QEMU's monitor               fd 7  the first --open, and so on (QEMU takes /proc/self/fd/7)
+ *   fd 6  our own line to QEMU's monitor               fd 7  and on, in their order: each --open (to read: QEMU takes
+ *   /proc/self/fd/7), --disk (to read and write), --listen (a socket RUN/NAME, listening), --swtpm (the line to a TPM that
+ *   is started as N:N in DIR with --mark as its name, and ends with QEMU)
  * Then it ends in the foreground: status 0 when QEMU was started, else a sentence on stderr.
  *
  * From then on: RUN/pid has QEMU's process id; DIR/log and DIR/log.1 keep the console (c) and what QEMU itself says (e),
  * bounded; RUN/console takes readers and writers of the console, and one that does not read loses output, for the guest
- * never waits; RUN/exit has, at the end and written whole, `exited|signaled N MS REASON PANICKED`: the status or the signal,
+ * never waits; RUN/NAME of --vnc takes viewers of the screen, each handed to QEMU; RUN/exit has, at the end and written whole, `exited|signaled N MS REASON PANICKED`: the status or the signal,
  * the time, the reason of QEMU's SHUTDOWN event or `-`, and 1 where the guest told of a panic.
  */
 #define _GNU_SOURCE
@@ -35,22 +38,34 @@
 #include "run-log.h"
 #include "run-monitor.h"
 
-enum { IN = 16384, CLIENTS = 8, CGROUPS = 8, FILES = 4, FIRST_FILE = 7, HIGH = 32, START_LIMIT_S = 10 };
-/* QEMU 7.2 hangs now and then in monitor_cleanup() when a monitor is spoken to while it ends: then it is ended by force. */
-enum { SHUTDOWN_LIMIT_MS = 2000 };
+enum { IN = 16384, FIXED = 6, CLIENTS = 8, CGROUPS = 8, FILES = 80, FIRST_FILE = 7, HIGH = 128, START_LIMIT_S = 10 };
+/*
+ * QEMU 7.2 hangs now and then in monitor_cleanup() when a monitor is spoken to while it ends: then it is ended by force.
+ * One that has disks to write back is given longer (--end-limit).
+ */
+static long long end_limit_ms = 2000;
 
 static struct stream console = {.mark = 'c'}, errors = {.mark = 'e'};
 static int clients[CLIENTS];
 static int was_forced;
 
+/* What QEMU gets besides: an option's first letter tells which. */
+struct file {
+  char kind;
+  const char *name;
+};
+
 struct request {
-  const char *folder, *tap, *cgroups[CGROUPS], *files[FILES];
+  const char *folder, *tap, *vnc, *mark, *cgroups[CGROUPS];
+  struct file files[FILES];
   int cgroup_count, file_count, small_pages;
   uid_t uid;
   gid_t gid;
   long group;
   char **qemu;
 };
+static const struct request *wanted;
+static pid_t tpm;
 
 static void die(const char *what) {
   fprintf(stderr, "skerry-run: %s: %s\n", what, strerror(errno));
@@ -70,7 +85,12 @@ static void read_arguments(struct request *to, int argc, char **argv) {
     else if (!strcmp(name, "--group")) to->group = atol(value);
     else if (!strcmp(name, "--pages")) to->small_pages = !strcmp(value, "small");
     else if (!strcmp(name, "--cgroup") && to->cgroup_count < CGROUPS) to->cgroups[to->cgroup_count++] = value;
-    else if (!strcmp(name, "--open") && to->file_count < FILES) to->files[to->file_count++] = value;
+    else if (!strcmp(name, "--vnc")) to->vnc = value;
+    else if (!strcmp(name, "--mark")) to->mark = value;
+    else if (!strcmp(name, "--end-limit")) end_limit_ms = atoll(value);
+    else if (to->file_count < FILES && (!strcmp(name, "--open") || !strcmp(name, "--disk") || !strcmp(name, "--listen") ||
+                                        !strcmp(name, "--swtpm")))
+      to->files[to->file_count++] = (struct file){name[2], value};
     else at = argc;
   }
   if (at + 1 >= argc || !to->folder || !log_dir || to->uid == 0) {
@@ -127,12 +147,56 @@ static void enter(const char *path) {
 static int may_wait(const char *path) { return strstr(path, "/cgroup/cpu") != NULL; }
 
 
+static void drop_rights(const struct request *want) {
+  const struct rlimit no_core = {0, 0};
+  gid_t groups[1] = {(gid_t)want->group};
+  setrlimit(RLIMIT_CORE, &no_core);
+  if (setgroups(want->group >= 0 ? 1 : 0, groups) < 0 || setgid(want->gid) < 0 || setuid(want->uid) < 0) _exit(71);
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+/*
+ * Starts a TPM whose state is in `folder`, which belongs to the guests' user: reached as the working directory, for the
+ * way to it is closed to that user. Returns QEMU's end of the line. It ends when that line is closed.
+ */
+static int start_swtpm(const struct request *want, const char *folder, int error_pipe) {
+  static char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
+  char *words[] = {(char *)(want->mark ? want->mark : "swtpm"), "socket", "--tpm2", "--tpmstate", "dir=.", "--ctrl",
+                   "type=unixio,clientfd=3", "--flags", "startup-clear", "--terminate", NULL};
+  int line[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0) die("socketpair");
+  pid_t child = fork();
+  if (child < 0) die("fork");
+  if (child == 0) {
+    int far = fcntl(line[1], F_DUPFD, HIGH), nothing = open("/dev/null", O_RDWR);
+    if (chdir(folder) < 0) _exit(71);
+    dup2(nothing, 0);
+    dup2(nothing, 1);
+    dup2(error_pipe, 2);
+    dup2(far, 3);
+    for (int fd = 4; fd <= far; fd++) close(fd);
+    drop_rights(want);
+    execve("/usr/bin/swtpm", words, environment);
+    fprintf(stderr, "/usr/bin/swtpm: %s\n", strerror(errno));
+    _exit(72);
+  }
+  tpm = child;
+  close(line[1]);
+  return line[0];
+}
+
+static int hand_over(const struct request *want, const struct file *file, int error_pipe) {
+  if (file->kind == 'l') return listen_at(file->name);
+  if (file->kind == 's') return start_swtpm(want, file->name, error_pipe);
+  int fd = open(file->name, (file->kind == 'd' ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  if (fd < 0) die(file->name);
+  return fd;
+}
+
 /* `give`: what becomes fd 3 and on, -1 for none. All are copied upwards first, so that none is overwritten. */
 static void become_qemu(const struct request *want, const int *give, int count, int error_pipe) {
   /* One heap for all threads: each of QEMU's few would else take its own. */
   static char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "MALLOC_ARENA_MAX=1", NULL};
-  const struct rlimit no_core = {0, 0};
-  gid_t groups[1] = {(gid_t)want->group};
   int high[3 + FIRST_FILE + FILES];
   sigset_t none;
   for (int i = 0; i < count; i++) high[i] = give[i] < 0 ? -1 : fcntl(give[i], F_DUPFD, HIGH);
@@ -143,9 +207,7 @@ static void become_qemu(const struct request *want, const int *give, int count, 
     dup2(high[i], 3 + i);
     close(high[i]);
   }
-  setrlimit(RLIMIT_CORE, &no_core);
-  if (setgroups(want->group >= 0 ? 1 : 0, groups) < 0 || setgid(want->gid) < 0 || setuid(want->uid) < 0) _exit(71);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  drop_rights(want);
   /* QEMU asks for huge pages: one touched byte of a small guest would cost 2 MiB. */
   if (want->small_pages) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   sigemptyset(&none);
@@ -180,6 +242,9 @@ static void finish(pid_t child, int serial, int monitor, int error_pipe) {
   write_whole("exit", text);
   unlink("console");
   unlink("qmp");
+  for (int i = 0; i < wanted->file_count; i++)
+    if (wanted->files[i].kind == 'l') unlink(wanted->files[i].name);
+  if (wanted->vnc) unlink(wanted->vnc);
   exit(0);
 }
 
@@ -193,21 +258,29 @@ static void accept_all(int door) {
   }
 }
 
-static void serve(pid_t child, int serial, int monitor, int error_pipe, int door, int signals) {
+/* The TPM is a child too. */
+static int has_ended(pid_t child) {
+  siginfo_t about = {0};
+  if (tpm > 0 && waitpid(tpm, NULL, WNOHANG) == tpm) tpm = 0;
+  return waitid(P_PID, (id_t)child, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid == child;
+}
+
+static void serve(pid_t child, int serial, int monitor, int error_pipe, int door, int screen, int signals) {
   char data[IN];
   ssize_t got;
   for (;;) {
-    struct pollfd waits[5 + CLIENTS] = {
-        {signals, POLLIN, 0}, {serial, POLLIN, 0}, {monitor, POLLIN, 0}, {error_pipe, POLLIN, 0}, {door, POLLIN, 0}};
-    for (int i = 0; i < CLIENTS; i++) waits[5 + i] = (struct pollfd){clients[i], POLLIN, 0};
-    long long left_ms = shutdown_ms == 0 || was_forced ? -1 : shutdown_ms + SHUTDOWN_LIMIT_MS - now_ms(CLOCK_MONOTONIC);
+    struct pollfd waits[FIXED + CLIENTS] = {{signals, POLLIN, 0},    {serial, POLLIN, 0}, {monitor, POLLIN, 0},
+                                            {error_pipe, POLLIN, 0}, {door, POLLIN, 0},   {screen, POLLIN, 0}};
+    for (int i = 0; i < CLIENTS; i++) waits[FIXED + i] = (struct pollfd){clients[i], POLLIN, 0};
+    long long left_ms = shutdown_ms == 0 || was_forced ? -1 : shutdown_ms + end_limit_ms - now_ms(CLOCK_MONOTONIC);
     if (shutdown_ms != 0 && !was_forced && left_ms <= 0) {
       was_forced = 1;
       kill(child, SIGKILL);
       left_ms = -1;
     }
-    if (poll(waits, 5 + CLIENTS, (int)left_ms) < 0) continue;
+    if (poll(waits, FIXED + CLIENTS, (int)left_ms) < 0) continue;
     if (waits[4].revents & POLLIN) accept_all(door); /* first: who has connected misses nothing that was printed since */
+    if (waits[5].revents & POLLIN && monitor >= 0) show_screen(monitor, screen);
     if (waits[1].revents & POLLIN && (got = read(serial, data, sizeof data)) > 0) show(data, (size_t)got);
     else if (waits[1].revents & POLLHUP) finish(child, serial, monitor, error_pipe);
     /* One that was closed would be ready for ever. */
@@ -216,14 +289,14 @@ static void serve(pid_t child, int serial, int monitor, int error_pipe, int door
     if (waits[3].revents & POLLIN && (got = read(error_pipe, data, sizeof data)) > 0) take(&errors, data, (size_t)got);
     else if (waits[3].revents) error_pipe = -1;
     for (int i = 0; i < CLIENTS; i++) {
-      if (clients[i] < 0 || waits[5 + i].fd != clients[i] || waits[5 + i].revents == 0) continue;
+      if (clients[i] < 0 || waits[FIXED + i].fd != clients[i] || waits[FIXED + i].revents == 0) continue;
       got = read(clients[i], data, sizeof data);
       if (got > 0) send(serial, data, (size_t)got, MSG_DONTWAIT | MSG_NOSIGNAL);
       else if (got == 0 || errno != EAGAIN) close(clients[i]), clients[i] = -1;
     }
     if (waits[0].revents & POLLIN) {
       struct signalfd_siginfo info;
-      if (read(signals, &info, sizeof info) == sizeof info && info.ssi_signo == SIGCHLD)
+      if (read(signals, &info, sizeof info) == sizeof info && info.ssi_signo == SIGCHLD && has_ended(child))
         finish(child, serial, monitor, error_pipe);
     }
   }
@@ -251,6 +324,7 @@ int main(int argc, char **argv) {
   int serial[2], monitor[2], error_pipe[2], give[3 + FIRST_FILE + FILES], count = 0;
   char text[32];
   read_arguments(&want, argc, argv);
+  wanted = &want;
   if (chdir(want.folder) < 0) die(want.folder);
   int ready = go_to_background();
   int lock = open("lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -262,12 +336,14 @@ int main(int argc, char **argv) {
     die("socketpair");
   int door = listen_at("console");
   fcntl(door, F_SETFL, O_NONBLOCK);
+  int screen = want.vnc ? listen_at(want.vnc) : -1;
+  if (screen >= 0) fcntl(screen, F_SETFL, O_NONBLOCK);
   give[count++] = serial[1];
   give[count++] = want.tap ? open_tap(want.tap) : -1;
   give[count++] = listen_at("qmp");
   give[count++] = monitor[1];
   for (int i = 0; i < want.file_count; i++) {
-    if ((give[count++] = open(want.files[i], O_RDONLY | O_CLOEXEC)) < 0) die(want.files[i]);
+    give[count++] = hand_over(&want, &want.files[i], error_pipe[1]);
   }
   for (int i = 0; i < CLIENTS; i++) clients[i] = -1;
 
@@ -307,5 +383,5 @@ int main(int argc, char **argv) {
   if (write(ready, "", 1) < 0) { /* nobody waits any more; the guest goes on */
   }
   close(ready);
-  serve(child, serial[0], monitor[0], error_pipe[0], door, signals);
+  serve(child, serial[0], monitor[0], error_pipe[0], door, screen, signals);
 }
