@@ -18,15 +18,68 @@ export interface QmpCommands {
   quit: { input: undefined; output: Record<string, never> };
   system_powerdown: { input: undefined; output: Record<string, never> };
   'query-status': { input: undefined; output: { readonly status: string; readonly running: boolean } };
+  'query-block': { input: undefined; output: readonly QmpBlock[] };
+  'query-named-block-nodes': { input: { readonly flat: boolean }; output: readonly QmpBlockNode[] };
+  'query-balloon': { input: undefined; output: { readonly actual: number } };
+  'query-jobs': {
+    input: undefined;
+    output: readonly { readonly id: string; readonly status: string; readonly error?: string }[];
+  };
+  balloon: { input: { readonly value: number }; output: Record<string, never> };
+  block_resize: {
+    input: { readonly 'node-name': string; readonly size: number };
+    output: Record<string, never>;
+  };
+  screendump: {
+    input: { readonly filename: string; readonly format: 'png' };
+    output: Record<string, never>;
+  };
+  'snapshot-save': { input: QmpSnapshot; output: Record<string, never> };
+  'snapshot-load': { input: QmpSnapshot; output: Record<string, never> };
+  'snapshot-delete': { input: Omit<QmpSnapshot, 'vmstate'>; output: Record<string, never> };
+  'job-dismiss': { input: { readonly id: string }; output: Record<string, never> };
   'query-version': {
     input: undefined;
     output: { readonly qemu: { readonly major: number; readonly minor: number; readonly micro: number } };
   };
 }
 
+export interface QmpBlock {
+  readonly device: string;
+  readonly qdev?: string;
+  readonly 'io-status'?: 'ok' | 'failed' | 'nospace';
+  readonly inserted?: { readonly 'node-name'?: string };
+}
+
+export interface QmpBlockNode {
+  readonly 'node-name'?: string;
+  readonly image: {
+    readonly 'virtual-size': number;
+    readonly snapshots?: readonly {
+      readonly id: string;
+      readonly name: string;
+      readonly 'vm-state-size': number;
+      readonly 'date-sec': number;
+      readonly 'date-nsec': number;
+    }[];
+  };
+}
+
+/** `vmstate` and `devices` are node names. */
+export interface QmpSnapshot {
+  readonly 'job-id': string;
+  readonly tag: string;
+  readonly vmstate: string;
+  readonly devices: readonly string[];
+}
+
 export interface QmpClient {
   /** Errors: guest_unresponsive after `limitMs`, unavailable when the connection ends, internal with QEMU's words. */
-  execute<C extends keyof QmpCommands>(command: C, limitMs?: number): Promise<QmpCommands[C]['output']>;
+  execute<C extends keyof QmpCommands>(
+    command: C,
+    limitMs?: number,
+    input?: QmpCommands[C]['input'],
+  ): Promise<QmpCommands[C]['output']>;
   /** Resolves when the connection has ended, whoever ended it. */
   readonly closed: Promise<void>;
   close(): void;
@@ -121,7 +174,7 @@ export async function connectQmp(
     waiting.clear();
   });
 
-  const execute = <T>(command: string, timeMs: number) =>
+  const execute = <T>(command: string, timeMs: number, input?: object) =>
     new Promise<T>((resolve, reject) => {
       if (socket.destroyed) return reject(lost());
       const id = nextId++;
@@ -130,7 +183,7 @@ export async function connectQmp(
         reject(new SkerryError('guest_unresponsive', `QEMU did not answer ${command} within ${timeMs} ms`));
       }, timeMs);
       waiting.set(id, { resolve: resolve as (value: never) => void, reject, timer });
-      socket.write(`${JSON.stringify({ execute: command, id })}\n`);
+      socket.write(`${JSON.stringify({ execute: command, ...(input ? { arguments: input } : {}), id })}\n`);
     });
 
   await ready(socket, greeting, closed, limitMs, lost);
@@ -141,7 +194,7 @@ export async function connectQmp(
     throw error;
   }
   return {
-    execute: (command, timeMs = COMMAND_LIMIT_MS) => execute(command, timeMs),
+    execute: (command, timeMs = COMMAND_LIMIT_MS, input) => execute(command, timeMs, input),
     closed,
     close: () => void socket.destroy(),
   };

@@ -1,5 +1,5 @@
 /**
- * The files of one guest. In the data folder: its record and its console log, kept while it exists. In the run folder (gone
+ * The files of one guest that QEMU runs. In the data folder: its record and its console log, kept while it exists. In the run folder (gone
  * after a reboot, as the guest is): what skerry-run writes, its sockets. What is there of a guest is read from here alone.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,24 +22,32 @@ export interface GuestRecord {
   readonly asked?: 'stopped' | 'killed';
 }
 
-const RECORD = 'unikernel.json';
+/** Where the guests of a kind are, below the run folder, and what their record is called: kinds share both folders. */
+export interface GuestHome {
+  readonly run: string;
+  readonly record: string;
+}
+
+const UNIKERNELS: GuestHome = { run: 'g', record: 'unikernel.json' };
 /** Enough for the last words of any guest. */
 const TAIL_BYTES = 16 * 1024;
 
-export class GuestFolder {
+export class GuestFolder<R extends object = GuestRecord> {
   readonly run: string;
   readonly data: string;
   readonly cgroup: string;
   readonly uid: Id<'instance'>;
+  readonly #record: string;
 
-  constructor(identity: Identity, uid: Id<'instance'>) {
+  constructor(identity: Identity, uid: Id<'instance'>, home = UNIKERNELS) {
     this.uid = uid;
-    this.run = join(identity.runDir, 'g', uid);
+    this.#record = home.record;
+    this.run = join(identity.runDir, home.run, uid);
     this.data = join(identity.dataDir, 'guests', uid);
     this.cgroup = `${identity.cgroup}/${uid}`;
   }
 
-  path(name: 'qmp' | 'console' | 'pid' | 'exit'): string {
+  path(name: 'qmp' | 'console' | 'pid' | 'exit' | 'vnc' | 'agent' | 'screen.png'): string {
     return join(this.run, name);
   }
 
@@ -54,20 +62,20 @@ export class GuestFolder {
   }
 
   get exists(): boolean {
-    return existsSync(join(this.data, RECORD)) || existsSync(this.run);
+    return existsSync(join(this.data, this.#record)) || existsSync(this.run);
   }
 
   /** Whole or not at all, but not synced: after a power cut no guest runs, whatever its record says. */
-  write(record: GuestRecord): void {
-    const path = join(this.data, RECORD);
+  write(record: R): void {
+    const path = join(this.data, this.#record);
     writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
     renameSync(`${path}.new`, path);
   }
 
   /** Undefined where there is none, or none that can be read. */
-  read(): GuestRecord | undefined {
+  read(): R | undefined {
     try {
-      return JSON.parse(readFileSync(join(this.data, RECORD), 'utf8')) as GuestRecord;
+      return JSON.parse(readFileSync(join(this.data, this.#record), 'utf8')) as R;
     } catch {
       return undefined;
     }
@@ -121,7 +129,7 @@ export class GuestFolder {
     rmSync(this.data, { recursive: true, force: true });
   }
 
-  static list(identity: Identity): Id<'instance'>[] {
+  static list(identity: Identity, home = UNIKERNELS): Id<'instance'>[] {
     const names = (folder: string) => {
       try {
         return readdirSync(folder);
@@ -130,8 +138,8 @@ export class GuestFolder {
       }
     };
     const data = join(identity.dataDir, 'guests');
-    const recorded = names(data).filter((uid) => existsSync(join(data, uid, RECORD)));
-    return [...new Set([...recorded, ...names(join(identity.runDir, 'g'))])] as Id<'instance'>[];
+    const recorded = names(data).filter((uid) => existsSync(join(data, uid, home.record)));
+    return [...new Set([...recorded, ...names(join(identity.runDir, home.run))])] as Id<'instance'>[];
   }
 }
 

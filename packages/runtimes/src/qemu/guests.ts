@@ -100,7 +100,7 @@ export class Guests {
     const known = this.#live.get(uid);
     if (known) return known;
     const folder = this.folder(uid);
-    const live = new LiveGuest(folder, () => void this.#ended(folder, live));
+    const live = new LiveGuest(folder, { onEnd: () => void this.#ended(folder, live) });
     this.#live.set(uid, live);
     return live;
   }

@@ -4,8 +4,17 @@
  * of it does nothing to the guest.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { connectQmp, type QmpClient } from '@skerry/host';
+import { connectQmp, type QmpClient, type QmpEvent } from '@skerry/host';
 import type { GuestFolder } from './guest-folder.ts';
+
+type Folder = Pick<GuestFolder, 'path' | 'ended' | 'process'>;
+
+export interface LiveGuestEars {
+  onEnd(): void;
+  onEvent?(event: QmpEvent): void;
+  /** Each time that its monitor answers anew: what happened before was not heard. */
+  onConnected?(qmp: QmpClient): void;
+}
 
 /** skerry-run writes the exit file right after QEMU ended; longer than this means that it was killed as well. */
 const EXIT_FILE_LIMIT_MS = 1000;
@@ -13,8 +22,8 @@ const LOOK_EVERY_MS = 5;
 const CONNECT_AGAIN_MS = 500;
 
 export class LiveGuest {
-  readonly #folder: GuestFolder;
-  readonly #onEnd: () => void;
+  readonly #folder: Folder;
+  readonly #ears: LiveGuestEars;
   #qmp: QmpClient | undefined;
   #released = false;
   #settle!: () => void;
@@ -23,9 +32,9 @@ export class LiveGuest {
     this.#settle = resolve;
   });
 
-  constructor(folder: GuestFolder, onEnd: () => void) {
+  constructor(folder: Folder, ears: LiveGuestEars) {
     this.#folder = folder;
-    this.#onEnd = onEnd;
+    this.#ears = ears;
     void this.#hold();
   }
 
@@ -37,8 +46,9 @@ export class LiveGuest {
   async #hold(): Promise<void> {
     while (!(await this.#hasEnded()) && !this.#released) {
       try {
-        this.#qmp = await connectQmp(this.#folder.path('qmp'), () => undefined);
+        this.#qmp = await connectQmp(this.#folder.path('qmp'), (event) => this.#ears.onEvent?.(event));
         if (this.#released) this.#qmp.close();
+        else this.#ears.onConnected?.(this.#qmp);
         this.#settle();
         await this.#qmp.closed;
       } catch {
@@ -49,7 +59,7 @@ export class LiveGuest {
     this.#settle();
     if (this.#released) return;
     this.release();
-    this.#onEnd();
+    this.#ears.onEnd();
   }
 
   /** Waits a moment for either sign: right after the monitor is lost, neither may be there yet. */
