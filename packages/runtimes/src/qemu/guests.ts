@@ -4,18 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  cgroupOomKills,
-  cgroupProcesses,
-  endProcess,
-  type Identity,
-  isAlive,
-  type ProcessRef,
-  processRef,
-  removeCgroup,
-  signalProcess,
-  waitForEnd,
-} from '@skerry/host';
+import { cgroupOomKills, type Identity, isAlive, signalProcess, waitForEnd } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestSpec, GuestState } from '../port.ts';
@@ -23,6 +12,7 @@ import type { Acceleration } from './acceleration.ts';
 import { kernelArguments } from './command-line.ts';
 import { judgeExit } from './exit.ts';
 import { GuestFolder } from './guest-folder.ts';
+import { clearGuest, exitFileOf, qemuOf } from './guest-process.ts';
 import { kernelImage } from './kernel-image.ts';
 import { LiveGuest } from './live-guest.ts';
 import { groupLimits, memoryMiBOf } from './memory.ts';
@@ -40,8 +30,6 @@ export interface GuestsOptions {
   readonly onExit: (uid: Uid, exit: GuestExit) => void;
 }
 
-/** A supervisor that was just started writes its pid file within milliseconds. */
-const PID_FILE_LIMIT_MS = 5000;
 /** QEMU answers within 50 ms; on a machine under heavy load within seconds. */
 const SETTLE_LIMIT_MS = 30_000;
 const END_LIMIT_MS = 10_000;
@@ -73,26 +61,11 @@ export class Guests {
     const record = folder.read();
     const incarnation = record?.spec.incarnation ?? '';
     if (record && record.startedAtMs === undefined) return { state: 'created', incarnation };
-    const process = await this.#process(folder);
+    const process = await qemuOf(folder);
     if (!record || !process) {
       return { state: 'exited', incarnation, exit: await this.#exitOf(folder) };
     }
     return { state: 'running', incarnation, pid: process.pid, startedAtMs: record.startedAtMs! };
-  }
-
-  /** QEMU while it runs; waits for the pid file where an agent ended right after it had started the supervisor. */
-  async #process(folder: GuestFolder): Promise<ProcessRef | undefined> {
-    if (folder.ended()) return undefined;
-    const process = folder.process();
-    if (process) return process;
-    const until = performance.now() + PID_FILE_LIMIT_MS;
-    while (folder.processes().length > 0 && performance.now() < until) {
-      await pause(10);
-      if (folder.ended()) return undefined;
-      const found = folder.process();
-      if (found) return found;
-    }
-    return undefined;
   }
 
   /** Watches for its end from now on. */
@@ -193,7 +166,7 @@ export class Guests {
         signal,
       );
     } catch (error) {
-      await this.#clear(folder);
+      await clearGuest(folder);
       folder.write(record);
       throw error;
     }
@@ -201,7 +174,7 @@ export class Guests {
     const state = await this.state(uid);
     if (state.state === 'running' && !this.watch(uid).qmp) {
       this.#forget(uid);
-      await this.#clear(folder);
+      await clearGuest(folder);
       throw new SkerryError('guest_start_failed', `${spec.name} could not be started: QEMU does not answer`);
     }
     if (state.state === 'exited' && state.exit.reason === 'start-failed') {
@@ -234,7 +207,7 @@ export class Guests {
       if (isAlive(process)) folder.write(record); // it goes on: a later end is its own
       throw signal.aborted ? new SkerryError('cancelled', 'the stop was cancelled', { cause: error }) : error;
     }
-    await this.#exitFile(folder);
+    await exitFileOf(folder);
     return this.state(uid);
   }
 
@@ -255,38 +228,12 @@ export class Guests {
     await waitForEnd(process, record.powerButton ? graceMs : Math.min(graceMs, QUIT_LIMIT_MS), signal);
   }
 
-  /** The supervisor writes it a moment after QEMU ended. */
-  async #exitFile(folder: GuestFolder): Promise<void> {
-    const until = performance.now() + 1000;
-    while (!folder.ended() && performance.now() < until) await pause(5);
-  }
-
   async remove(uid: Uid): Promise<GuestState> {
     const folder = this.folder(uid);
     this.#forget(uid);
-    if (folder.exists) await this.#clear(folder);
+    if (folder.exists) await clearGuest(folder);
     folder.remove();
     return { state: 'absent' };
-  }
-
-  /** No process and no group of it is left. Errors: guest_unresponsive. */
-  async #clear(folder: GuestFolder): Promise<void> {
-    const { uid } = folder;
-    const until = performance.now() + END_LIMIT_MS;
-    const qemu = folder.process();
-    if (qemu) {
-      await endProcess(qemu, 0); // alone and first: its supervisor then buries it and ends
-      await this.#exitFile(folder);
-    }
-    for (;;) {
-      const inside = cgroupProcesses(folder.cgroup).flatMap((pid) => processRef(pid) ?? []);
-      const left = [...inside, ...folder.processes()];
-      await Promise.all(left.map((one) => endProcess(one, 0)));
-      if (left.length === 0 && removeCgroup(folder.cgroup)) return;
-      if (performance.now() > until)
-        throw new SkerryError('guest_unresponsive', `processes of ${uid} did not end`);
-      if (left.length === 0) await pause(5);
-    }
   }
 
   list(): Uid[] {
