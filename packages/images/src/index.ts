@@ -2,5 +2,7 @@ export { lowerApart as lower } from './functions/lower-apart.ts';
 export { createImageStore } from './image-store.ts';
 export type * from './port.ts';
 export { parseReference } from './registry/reference.ts';
-export { inspectKernel, type KernelFacts } from './unikernel/inspect.ts';
+export { bytesOf, type ByteSource } from './unikernel/byte-source.ts';
+export { inspectKernel } from './unikernel/inspect.ts';
+export type * from './unikernel/kernel-facts.ts';
 export { createVolumes, type Volumes, type VolumeToEnsure } from './volumes.ts';

@@ -1,32 +1,32 @@
 /** Tells from its first bytes what a file is that somebody wants to import. Names and endings are not asked: they lie. */
 import { open, stat } from 'node:fs/promises';
 import { SkerryError } from '@skerry/model';
+import { KERNEL_HEAD_BYTES, looksLikeKernel } from './unikernel/fingerprint.ts';
 
 export type Recognised = 'folder' | 'archive' | 'kernel';
 
-/** Enough for the boot header of a Linux kernel (docs.kernel.org/arch/x86/boot.html), which is at 0x202. */
-const HEAD_BYTES = 1024;
+const HEAD_BYTES = KERNEL_HEAD_BYTES;
 
 const starts = (...bytes: number[]) => Buffer.from(bytes);
 /** What people try, and what they are told. */
 const STRANGERS: readonly (readonly [at: number, magic: Buffer, what: string])[] = [
-  [
-    0x202,
-    Buffer.from('HdrS'),
-    'it is a Linux kernel, which is no unikernel: it needs a whole virtual machine',
-  ],
   [0, starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0), 'it is compressed with xz: unpack it with `unxz` first'],
   [0, starts(0x28, 0xb5, 0x2f, 0xfd), 'it is compressed with zstd: unpack it with `unzstd` first'],
   [0, Buffer.from('BZh'), 'it is compressed with bzip2: unpack it with `bunzip2` first'],
   [0, starts(0x50, 0x4b, 3, 4), 'it is a zip archive: unpack it first'],
   [0, starts(0x51, 0x46, 0x49, 0xfb), 'it is a disk image (qcow2), which no runtime of this version takes'],
   [0, Buffer.from('hsqs'), 'it is a squashfs file system, which no runtime of this version takes'],
-  [0, Buffer.from('MZ'), 'it is a program for Windows or UEFI'],
+  [0, Buffer.from('MZ'), 'it is a program for Windows'],
+  [
+    0,
+    Buffer.from('070701'),
+    'it is a cpio archive, which a kernel loads beside itself: import both as one OCI image',
+  ],
   [510, starts(0x55, 0xaa), 'it is a disk image, which no runtime of this version takes'],
 ];
 
 const SUPPORTED =
-  'container archives (docker save, OCI; plain or gzip), OCI layout folders and unikernels (ELF with a PVH note or multiboot header) are';
+  'container archives (docker save, OCI; plain or gzip), OCI layout folders and unikernels (ELF with a PVH note or multiboot header, Linux boot header) are';
 
 async function headOf(path: string): Promise<Buffer> {
   const file = await open(path, 'r');
@@ -53,9 +53,9 @@ export async function recognise(path: string): Promise<Recognised> {
   if (!about.isFile()) throw new SkerryError('image_invalid', `${path} is neither a file nor a folder`);
   if (about.size === 0) throw new SkerryError('image_invalid', 'the file is empty');
   const head = await headOf(path);
-  if (head.length >= 4 && head.readUInt32BE(0) === 0x7f454c46) return 'kernel';
   if (head.toString('latin1', 257, 262) === 'ustar' || (head[0] === 0x1f && head[1] === 0x8b))
     return 'archive';
+  if (looksLikeKernel(head)) return 'kernel';
   const stranger = STRANGERS.find(([at, magic]) => head.subarray(at, at + magic.length).equals(magic));
   const what =
     stranger?.[2] ??
