@@ -139,6 +139,7 @@ class NodeAgent implements Agent {
       records: this.#records,
       starts: new Gate(tuning.concurrentStarts),
       stops: new Gate(tuning.concurrentStops),
+      duringStart: options.duringStart ?? (() => () => undefined),
       backoff: tuning.restartBackoff,
       healthProbe: tuning.healthProbe,
       ending,

@@ -44,6 +44,8 @@ export interface AgentOptions {
   readonly volumes: NodeVolumes;
   readonly images: ImageContent;
   readonly machine: () => Promise<MachineFacts>;
+  /** What the node does while a guest is being started; returns what ends it. */
+  readonly duringStart?: () => () => void;
   readonly logger: Logger;
   readonly clock?: Clock;
   /** Absent: the agent goes by its ledger alone, until `connect`. */

@@ -36,6 +36,8 @@ export interface ActorContext {
   readonly records: RecordLedger;
   readonly starts: Gate;
   readonly stops: Gate;
+  /** Called when a start begins; what it returns, when the start is over. */
+  readonly duringStart: () => () => void;
   readonly backoff: BackoffPolicy;
   readonly random: () => number;
   readonly healthProbe: HealthProbe;

@@ -119,7 +119,7 @@ export class Guest {
   /** Makes and starts the guest when it is its turn; a failure of the guest is judged, one of the node is thrown. */
   async start(): Promise<void> {
     const desired = this.wish.desired!;
-    const { starts, ending, networkService } = this.#context;
+    const { starts, ending, networkService, duringStart } = this.#context;
     if (attachRequestOf(desired) && networkService.trouble !== undefined) {
       throw new SkerryError('unavailable', networkService.trouble);
     }
@@ -127,7 +127,10 @@ export class Guest {
     this.#start = { incarnation: incarnationOf(desired), cancel };
     const signal = AbortSignal.any([cancel.signal, ending]);
     try {
-      await starts.run(() => this.#startNow(desired, signal), signal);
+      await starts.run(async () => {
+        const over = duringStart();
+        await this.#startNow(desired, signal).finally(over);
+      }, signal);
     } catch (thrown) {
       const error = asSkerryError(thrown);
       this.have = undefined;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Agent, createAgent } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
-import { type Identity, machineFacts, writeFileDurably } from '@skerry/host';
+import { CgroupEntry, type Identity, machineFacts, writeFileDurably } from '@skerry/host';
 import { createImageStore, createVolumes, type ImageStore, type Volumes } from '@skerry/images';
 import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
 import {
@@ -84,6 +84,7 @@ export async function composeNode(
     images,
     machine: async () => ({ ...(await machineFacts(identity.dataDir)), version: VERSION }),
     logger: logger.child({ room: 'agent' }),
+    duringStart: new CgroupEntry().hold,
   });
   return { images, network, volumes, runtimes, ledger, agent };
 }
