@@ -45,6 +45,7 @@ export function runtimeConformance(name: string, makeBed: () => Promise<RuntimeB
     let bed: RuntimeBed;
     let runtime: Runtime;
     const uids = new Set<Uid>();
+    const failure = () => bed.failure ?? { reason: 'error', code: bed.failCode };
 
     const renew = async () => {
       await runtime.stop();
@@ -173,7 +174,7 @@ export function runtimeConformance(name: string, makeBed: () => Promise<RuntimeB
       const bad = await run('fails');
       expect(await listener.firstExit(good.uid)).toMatchObject({ reason: 'completed' });
       const exit = await listener.firstExit(bad.uid);
-      expect(exit).toMatchObject({ reason: 'error', code: bed.failCode });
+      expect(exit).toMatchObject(failure());
       expect(exit.message).not.toBe('');
       expect(Math.abs(exit.atMs - Date.now())).toBeLessThan(60_000);
       expect(await runtime.recover(bad.uid, noSignal())).toMatchObject({ state: 'exited', exit });
@@ -204,7 +205,7 @@ export function runtimeConformance(name: string, makeBed: () => Promise<RuntimeB
         const state = await runtime.recover(spec.uid, noSignal());
         return state.state === 'exited' && state;
       });
-      expect(found.exit).toMatchObject({ reason: 'error', code: bed.failCode });
+      expect(found.exit).toMatchObject(failure());
       await remove(spec.uid);
     });
 

@@ -1,5 +1,5 @@
 /** What the parts of the conformance suite share: the bed, the runtime of the moment, and ways to bring a guest somewhere. */
-import type { Id, Millis } from '@skerry/model';
+import type { GuestExit, Id, Millis } from '@skerry/model';
 import type { GuestSpec, GuestState, Runtime } from '../port.ts';
 
 export type Uid = Id<'instance'>;
@@ -21,8 +21,10 @@ export interface RuntimeBed {
   close(): Promise<void>;
   /** Text in the log of each guest that fails, printed before its end; absent where it prints nothing. */
   readonly lastWords?: string;
-  /** Its code. */
-  readonly failCode: number;
+  /** Its code; absent for a kind that has none. */
+  readonly failCode?: number;
+  /** How its end is told; `error` with its code where absent. */
+  readonly failure?: Pick<GuestExit, 'reason'>;
   /** Digest of an image of a kind that this runtime can't start; absent where it needs no image. */
   readonly otherKind?: string;
 }

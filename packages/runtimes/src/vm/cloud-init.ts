@@ -1,0 +1,81 @@
+/**
+ * The documents of cloud-init's NoCloud datasource (cloudinit.readthedocs.io, reference/datasources/nocloud): who the guest
+ * is, its keys, its network, its user data. JSON is YAML, so nothing that a person wrote is ever quoted wrongly. Pure.
+ */
+import { SkerryError } from '@skerry/model';
+import { parseDocument } from 'yaml';
+import type { GuestSpec } from '../port.ts';
+
+export interface SeedFiles {
+  readonly 'meta-data': string;
+  readonly 'user-data': string;
+  readonly 'network-config'?: string;
+}
+
+const CLOUD_CONFIG = /^#cloud-config\s*$/m;
+
+/**
+ * What claims to be a cloud-config must be a mapping in YAML: cloud-init would pass over a broken one in silence, and the
+ * guest would come up without its keys. Its text is not repeated: it may hold secrets. Errors: request_invalid.
+ */
+export function checkUserData(userData: string): void {
+  const firstLine = userData.split('\n', 1)[0]!;
+  if (!CLOUD_CONFIG.test(firstLine)) return;
+  checkMapping(userData, 'the user data says that it is a cloud-config');
+}
+
+/** Errors: request_invalid. */
+export function checkNetworkConfig(text: string): void {
+  checkMapping(text, 'the network configuration has to be YAML');
+}
+
+function checkMapping(text: string, what: string): void {
+  const document = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
+  const [error] = document.errors;
+  if (error) {
+    const line = text.slice(0, error.pos[0]).split('\n').length;
+    throw new SkerryError('request_invalid', `${what}, but it is no YAML: line ${line}: ${error.code}`, {
+      details: { line },
+    });
+  }
+  const value = document.toJS({ maxAliasCount: 100 }) as unknown;
+  if (value !== null && (typeof value !== 'object' || Array.isArray(value)))
+    throw new SkerryError('request_invalid', `${what}, but it is no mapping of names to values`);
+}
+
+/** Version 2 (reference/network-config-format-v2), by the card's address: names of cards differ between systems. */
+function networkConfig({ network, addressing }: GuestSpec): string | undefined {
+  if (!network) return undefined;
+  const { mac, address, prefixLength, gateway, dns, mtu } = network;
+  const card = { match: { macaddress: mac.toLowerCase() } };
+  const settings =
+    addressing === 'static'
+      ? {
+          dhcp4: false,
+          addresses: [`${address}/${prefixLength}`],
+          routes: [{ to: '0.0.0.0/0', via: gateway }],
+          nameservers: { addresses: [dns] },
+          mtu,
+        }
+      : { dhcp4: true };
+  return JSON.stringify({ version: 2, ethernets: { net0: { ...card, ...settings } } });
+}
+
+/** Undefined where the guest has nothing to be told. Errors: request_invalid. */
+export function seedFiles(spec: GuestSpec): SeedFiles | undefined {
+  const { vm, network, addressing } = spec;
+  const told = vm?.cloudInit;
+  if (!told && !(network && addressing === 'static')) return undefined;
+  if (told?.userData !== undefined) checkUserData(told.userData);
+  if (told?.networkConfig !== undefined) checkNetworkConfig(told.networkConfig);
+  const config = told?.networkConfig ?? networkConfig(spec);
+  return {
+    'meta-data': JSON.stringify({
+      'instance-id': `${spec.uid}-${spec.incarnation}`,
+      'local-hostname': spec.name,
+      ...(told && told.sshKeys.length > 0 ? { 'public-keys': told.sshKeys } : {}),
+    }),
+    'user-data': told?.userData ?? '#cloud-config\n{}\n',
+    ...(config === undefined ? {} : { 'network-config': config }),
+  };
+}

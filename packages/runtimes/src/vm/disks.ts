@@ -1,0 +1,80 @@
+/**
+ * The disks of a virtual machine: a qcow2 of its own over the image, which is never copied and never written. Formats are
+ * said wherever a disk is opened: what a guest writes to its disk never decides how the host reads it.
+ */
+import { chmodSync, chownSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { GUEST_GID, GUEST_UID, run } from '@skerry/host';
+import { asSkerryError, SkerryError } from '@skerry/model';
+import type { SeedFiles } from './cloud-init.ts';
+import type { VmImage } from './vm-image.ts';
+
+const LIMIT_MS = 60_000;
+export const QEMU_IMG = '/usr/bin/qemu-img';
+
+/** Errors: disk_full, host_missing, host_command_failed, cancelled. */
+export async function qemuImg(args: readonly string[], signal: AbortSignal): Promise<string> {
+  try {
+    return (await run(QEMU_IMG, args, { signal, timeoutMs: LIMIT_MS })).stdout;
+  } catch (error) {
+    throw asDiskFull(error);
+  }
+}
+
+export function asDiskFull(thrown: unknown): SkerryError {
+  const error = asSkerryError(thrown);
+  const isFull =
+    (thrown as NodeJS.ErrnoException).code === 'ENOSPC' || /No space left on device/.test(error.message);
+  return isFull
+    ? new SkerryError('disk_full', 'the host has no room for the disk', { cause: thrown })
+    : error;
+}
+
+/** Without an image (an installation from an ISO) it is empty. Errors: as qemuImg. */
+export async function makeDisk(
+  path: string,
+  image: VmImage | undefined,
+  sizeBytes: number,
+  signal: AbortSignal,
+): Promise<void> {
+  // -u: nobody opens the image here; its header was read by ourselves
+  const backing = image ? ['-u', '-b', image.path, '-F', image.format] : [];
+  await qemuImg(['create', '-q', '-f', 'qcow2', ...backing, path, String(sizeBytes)], signal);
+  chmodSync(path, 0o600);
+}
+
+/** Whole sectors. */
+export const wholeSectors = (bytes: number): number => Math.ceil(bytes / 512) * 512;
+
+/** An ISO 9660 image with the label that cloud-init looks for; its files are never in an argument. Errors: as qemuImg. */
+export async function makeSeed(path: string, files: SeedFiles, signal: AbortSignal): Promise<void> {
+  const folder = `${path}.files`;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    for (const [name, text] of Object.entries(files))
+      writeFileSync(join(folder, name), text as string, { mode: 0o600 });
+    writeFileSync(path, '', { mode: 0o600 });
+    const look = ['-quiet', '-volid', 'CIDATA', '-joliet', '-rational-rock'];
+    await run('/usr/bin/xorriso', ['-as', 'mkisofs', ...look, '-output', path, folder], {
+      signal,
+      timeoutMs: LIMIT_MS,
+    });
+    chmodSync(path, 0o600);
+  } catch (error) {
+    throw asDiskFull(error);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** UEFI's variables: the guest's own copy. */
+export function makeVariables(path: string, template: string): void {
+  copyFileSync(template, path);
+  chmodSync(path, 0o600);
+}
+
+/** swtpm runs as the guests' user and writes here alone. */
+export function makeTpmFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  chownSync(path, GUEST_UID, GUEST_GID);
+}

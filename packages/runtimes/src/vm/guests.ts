@@ -1,0 +1,262 @@
+/**
+ * One virtual machine from `create` to `remove`. As with unikernels, what is there of it is read from its folder and its
+ * processes, and each verb may be repeated after a crash at any of its lines. Its disk is its own for its whole life: a
+ * guest that ended is created again over the same disk, until it is removed.
+ */
+import { chmodSync, rmSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { cgroupOomKills, type Identity, isAlive, signalProcess, waitForEnd } from '@skerry/host';
+import type { ImageContent } from '@skerry/images';
+import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
+import type { GuestEvent, GuestSpec, GuestState } from '../port.ts';
+import type { Acceleration } from '../qemu/acceleration.ts';
+import { GuestFolder } from '../qemu/guest-folder.ts';
+import { clearGuest, exitFileOf, qemuOf } from '../qemu/guest-process.ts';
+import { launch } from '../qemu/launch.ts';
+import { vmCommand } from './command-line.ts';
+import { judgeVmExit } from './exit.ts';
+import { LiveVm } from './live-vm.ts';
+import { type Arch, BOARDS } from './machine.ts';
+import { vmGroupLimits } from './memory.ts';
+import { makeFiles, planVm } from './prepare.ts';
+import { VMS, type VmFolder, type VmRecord, vmFolder } from './record.ts';
+
+type Uid = Id<'instance'>;
+
+export interface VmGuestsOptions {
+  readonly identity: Identity;
+  readonly images: ImageContent;
+  readonly supervisorPath: string;
+  readonly acceleration: (signal: AbortSignal) => Promise<Acceleration>;
+  readonly machineFor: (arch: Arch, signal: AbortSignal) => Promise<string>;
+  readonly onEvent: (event: GuestEvent) => void;
+  /** How often the free space is looked at for one that waits for it. */
+  readonly lookEveryMs?: number;
+}
+
+/** QEMU answers within 100 ms; on a machine under heavy load within seconds. */
+const SETTLE_LIMIT_MS = 30_000;
+const KNOWN_LIMIT_MS = 1000;
+const END_LIMIT_MS = 10_000;
+const MONITOR_LIMIT_MS = 1000;
+/** What QEMU may take to write its disks back. */
+const WRITE_BACK_LIMIT_MS = 30_000;
+
+const startFailed = (text: string, cause?: unknown) => new SkerryError('guest_start_failed', text, { cause });
+
+export class VmGuests {
+  readonly #options: VmGuestsOptions;
+  readonly #live = new Map<Uid, LiveVm>();
+
+  constructor(options: VmGuestsOptions) {
+    this.#options = options;
+  }
+
+  folder(uid: Uid): VmFolder {
+    return vmFolder(this.#options.identity, uid);
+  }
+
+  /** Lets go of all; they go on. */
+  release(): void {
+    for (const live of this.#live.values()) live.release();
+    this.#live.clear();
+  }
+
+  async state(uid: Uid): Promise<GuestState> {
+    const folder = this.folder(uid);
+    if (!folder.exists) return { state: 'absent' };
+    const record = folder.read();
+    const incarnation = record?.spec.incarnation ?? '';
+    if (record?.made === true && record.startedAtMs === undefined) return { state: 'created', incarnation };
+    const process = await qemuOf(folder);
+    if (!record?.made || !process) {
+      // one that was never made whole has no incarnation to go on with
+      return {
+        state: 'exited',
+        incarnation: record?.made ? incarnation : '',
+        exit: await this.#exitOf(folder),
+      };
+    }
+    const live = this.watch(uid);
+    await Promise.race([live.known, pause(KNOWN_LIMIT_MS, undefined, { ref: false })]);
+    return {
+      ...{ state: 'running', incarnation, pid: process.pid, startedAtMs: record.startedAtMs! },
+      ...(live.paused ? { paused: { why: live.paused } } : {}),
+    };
+  }
+
+  /** Watches it from now on. */
+  watch(uid: Uid): LiveVm {
+    const known = this.#live.get(uid);
+    if (known) return known;
+    const folder = this.folder(uid);
+    const { onEvent, lookEveryMs } = this.#options;
+    const live: LiveVm = new LiveVm({
+      folder,
+      disks: [folder.data, ...(folder.read()?.spec.volumes ?? []).map((volume) => volume.hostPath)],
+      onEnd: () => void this.#ended(folder, live),
+      onPaused: (message) => onEvent({ type: 'paused', uid, message }),
+      onResumed: (message) => onEvent({ type: 'resumed', uid, message }),
+      ...(lookEveryMs === undefined ? {} : { lookEveryMs }),
+    });
+    this.#live.set(uid, live);
+    return live;
+  }
+
+  async #ended(folder: VmFolder, live: LiveVm): Promise<void> {
+    const exit = await this.#exitOf(folder);
+    if (this.#live.get(folder.uid) !== live) return; // let go meanwhile
+    this.#live.delete(folder.uid);
+    this.#options.onEvent({ type: 'exited', uid: folder.uid, exit });
+  }
+
+  async #exitOf(folder: VmFolder): Promise<GuestExit> {
+    const record = folder.read();
+    return judgeVmExit({
+      end: folder.ended(),
+      ...(await folder.tail()),
+      asked: record?.asked,
+      oomKills: cgroupOomKills(folder.cgroup),
+      memoryLimitBytes: record ? vmGroupLimits(record.spec, record.arch).memoryBytes : 0,
+      nowMs: Math.max(record?.startedAtMs ?? 0, Date.now()),
+    });
+  }
+
+  async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
+    const have = await this.state(spec.uid);
+    const folder = this.folder(spec.uid);
+    if (have.state !== 'absent' && have.incarnation !== spec.incarnation)
+      throw startFailed(`${spec.name} is there as another incarnation`);
+    if (have.state === 'exited') {
+      await this.#again(folder);
+      return { state: 'created', incarnation: spec.incarnation };
+    }
+    if (have.state !== 'absent') return have;
+    folder.remove(); // what a crash may have left before there was a record
+    const { images, machineFor } = this.#options;
+    await makeFiles(folder, spec, images, (arch) => machineFor(arch, signal), signal);
+    chmodSync(folder.data, 0o700);
+    return { state: 'created', incarnation: spec.incarnation };
+  }
+
+  /** Over the same disk, as a machine that is switched on again. */
+  async #again(folder: VmFolder): Promise<void> {
+    const record = folder.read()!;
+    this.#forget(folder.uid);
+    await clearGuest(folder);
+    rmSync(folder.run, { recursive: true, force: true });
+    const { startedAtMs: _, asked: __, ...fresh } = record;
+    folder.make();
+    folder.write(fresh);
+  }
+
+  async start(uid: Uid, signal: AbortSignal): Promise<GuestState> {
+    const have = await this.state(uid);
+    if (have.state === 'absent') throw startFailed(`the guest ${uid} was not created`);
+    if (have.state !== 'created') return have;
+    const folder = this.folder(uid);
+    const record = folder.read()!;
+    const { spec } = record;
+    const acceleration = await this.#options.acceleration(signal);
+    folder.make(); // its run folder is gone where the machine was started anew since it was created
+    const plan = await planVm(folder, record, this.#options.images, acceleration);
+    folder.write({ ...record, startedAtMs: Date.now() });
+    try {
+      await this.#launch(folder, record, plan, acceleration, signal);
+    } catch (error) {
+      await clearGuest(folder);
+      folder.write(record);
+      throw error;
+    }
+    await Promise.race([this.watch(uid).live.settled, pause(SETTLE_LIMIT_MS, undefined, { ref: false })]);
+    const state = await this.state(uid);
+    if (state.state === 'running' && !this.watch(uid).qmp) {
+      this.#forget(uid);
+      await clearGuest(folder);
+      throw startFailed(`${spec.name} could not be started: QEMU does not answer`);
+    }
+    if (state.state === 'exited' && state.exit.reason === 'start-failed') {
+      this.#forget(uid);
+      throw startFailed(`${spec.name} could not be started: ${state.exit.message}`);
+    }
+    return state;
+  }
+
+  async #launch(
+    folder: VmFolder,
+    { spec, arch }: VmRecord,
+    plan: Parameters<typeof vmCommand>[0],
+    { group }: Acceleration,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { network } = spec;
+    await launch(
+      {
+        ...vmCommand(plan),
+        ...{ runFolder: folder.run, logFolder: folder.data, mark: folder.mark },
+        supervisorPath: this.#options.supervisorPath,
+        cgroup: { path: folder.cgroup, limits: vmGroupLimits(spec, arch) },
+        ...(group === undefined ? {} : { group }),
+        ...(network?.kind === 'tap' ? { tap: network.device } : {}),
+        ...(spec.display ? { vnc: 'vnc' } : {}),
+        endLimitMs: WRITE_BACK_LIMIT_MS,
+        program: BOARDS[arch].program,
+      },
+      signal,
+    );
+  }
+
+  #forget(uid: Uid): void {
+    this.#live.get(uid)?.release();
+    this.#live.delete(uid);
+  }
+
+  async stop(uid: Uid, graceMs: Millis, signal: AbortSignal): Promise<GuestState> {
+    const have = await this.state(uid);
+    const folder = this.folder(uid);
+    const process = folder.process();
+    if (have.state !== 'running' || !process) return have;
+    const record = folder.read()!;
+    try {
+      if (graceMs > 0) {
+        folder.write({ ...record, asked: 'stopped' });
+        if (await this.#pressButton(uid)) await waitForEnd(process, graceMs, signal);
+      }
+      if (isAlive(process)) {
+        folder.write({ ...record, asked: 'killed' });
+        signalProcess(process, 'SIGKILL');
+        if (!(await waitForEnd(process, END_LIMIT_MS, signal)))
+          throw new SkerryError('guest_unresponsive', `QEMU ${process.pid} did not end after SIGKILL`);
+      }
+    } catch (error) {
+      if (isAlive(process)) folder.write(record); // it goes on: a later end is its own
+      throw signal.aborted ? new SkerryError('cancelled', 'the stop was cancelled', { cause: error }) : error;
+    }
+    await exitFileOf(folder);
+    return this.state(uid);
+  }
+
+  /** ACPI's power button; one that holds still has to run to hear it. Returns whether QEMU took it. */
+  async #pressButton(uid: Uid): Promise<boolean> {
+    const live = this.watch(uid);
+    await Promise.race([live.live.settled, pause(MONITOR_LIMIT_MS, undefined, { ref: false })]);
+    try {
+      if (live.paused) await live.qmp?.execute('cont', MONITOR_LIMIT_MS);
+      return (await live.qmp?.execute('system_powerdown', MONITOR_LIMIT_MS)) !== undefined;
+    } catch {
+      return !this.folder(uid).process(); // it ended meanwhile, or hangs
+    }
+  }
+
+  async remove(uid: Uid): Promise<GuestState> {
+    const folder = this.folder(uid);
+    this.#forget(uid);
+    if (folder.exists) await clearGuest(folder);
+    folder.remove();
+    return { state: 'absent' };
+  }
+
+  list(): Uid[] {
+    return GuestFolder.list(this.#options.identity, VMS);
+  }
+}

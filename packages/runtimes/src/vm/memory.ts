@@ -1,0 +1,43 @@
+/** What a virtual machine costs beside its own memory, and what its control group may use. */
+import type { CgroupLimits } from '@skerry/host';
+import type { Bytes } from '@skerry/model';
+import type { GuestSpec } from '../port.ts';
+import { memoryMiBOf } from '../qemu/memory.ts';
+
+const MiB = 1024 * 1024;
+
+/** Translation buffer of TCG: its default takes up to a gigabyte. A guest of a few MiB has little code. */
+export const tcgBufferMiB = (memoryMiB: number): number => (memoryMiB <= 64 ? 4 : 24);
+
+/** QEMU and its supervisor without guest memory and translations (measured as PSS, QEMU 7.2), rounded up. */
+const HYPERVISOR_MIB = 20;
+/** Page tables and the like: 8 bytes for each 4 KiB, twice. */
+const OF_MEMORY = 0.004;
+
+export const vmOverheadBytes = (memoryBytes: number): Bytes =>
+  Math.round(
+    (HYPERVISOR_MIB + tcgBufferMiB(memoryMiBOf(memoryBytes))) * MiB + memoryBytes * OF_MEMORY,
+  ) as Bytes;
+
+/** Page cache of disks and programs that the kernel counts for whoever touched it first; it is taken back under pressure. */
+const SLACK_BYTES = 48 * MiB;
+/** The frame buffer, and what viewers of it cost. */
+const DISPLAY_BYTES = 32 * MiB;
+/** UEFI's flash memories are held in whole: 64 MiB each on arm64's board. */
+const FLASH_BYTES = { amd64: 8 * MiB, arm64: 128 * MiB };
+/** Threads of QEMU (one for each processor, a pool for its disks), of its supervisor and its TPM. */
+const PIDS = 128;
+
+export const vmGroupLimits = (
+  { cpus, memoryBytes, display }: GuestSpec,
+  arch: keyof typeof FLASH_BYTES,
+): CgroupLimits => ({
+  cpus,
+  memoryBytes:
+    memoryBytes +
+    vmOverheadBytes(memoryBytes) +
+    SLACK_BYTES +
+    FLASH_BYTES[arch] +
+    (display ? DISPLAY_BYTES : 0),
+  pids: PIDS,
+});

@@ -1,0 +1,49 @@
+/** What a virtual machine boots from, as its image was recognised, and checked once more before anything opens it. */
+import { stat } from 'node:fs/promises';
+import type { ImageContent } from '@skerry/images';
+import { SkerryError } from '@skerry/model';
+import type { Arch } from './machine.ts';
+import { checkQcow2 } from './qcow2-header.ts';
+
+export interface VmImage {
+  readonly kind: 'disk' | 'iso';
+  readonly path: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly virtualSizeBytes: number;
+  /** What it was made for. */
+  readonly firmware: 'bios' | 'uefi';
+  readonly arch: Arch;
+}
+
+const ARCHES: Readonly<Record<string, Arch>> = {
+  amd64: 'amd64',
+  x86_64: 'amd64',
+  arm64: 'arm64',
+  aarch64: 'arm64',
+};
+
+/** Errors: image_not_found, image_wrong_kind, image_invalid, unsupported (an architecture that is not known). */
+export async function vmImage(images: ImageContent, digest: string): Promise<VmImage> {
+  const { kind, facts, arch: archName = 'amd64' } = await images.facts(digest);
+  const path = images.blobPath(digest);
+  if (kind !== 'disk' && kind !== 'iso') {
+    const text = `the image is a ${kind} image, the runtime vm needs a disk or an ISO image`;
+    throw new SkerryError('image_wrong_kind', text);
+  }
+  const arch = ARCHES[archName];
+  if (!arch) throw new SkerryError('unsupported', `virtual machines of ${archName} are not offered`);
+  const told = facts as { format?: unknown; firmware?: unknown };
+  // arm64's board has UEFI alone; where both would do, the BIOS is quicker (machine.ts)
+  const firmware = arch === 'arm64' || told.firmware === 'uefi' ? 'uefi' : 'bios';
+  const format = kind === 'disk' && told.format === 'qcow2' ? 'qcow2' : 'raw';
+  const { virtualSizeBytes } =
+    format === 'qcow2' ? await checkQcow2(path) : { virtualSizeBytes: (await stat(path)).size };
+  return { kind, path, format, virtualSizeBytes, firmware, arch };
+}
+
+/** Path of the ISO image of an additional CD. Errors: image_not_found, image_wrong_kind. */
+export async function cdromPath(images: ImageContent, digest: string): Promise<string> {
+  const { kind } = await images.facts(digest);
+  if (kind === 'iso') return images.blobPath(digest);
+  throw new SkerryError('image_wrong_kind', `the CD is a ${kind} image, it has to be an ISO image`);
+}
