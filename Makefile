@@ -39,4 +39,4 @@ uninstall:
 	@scripts/install.sh --remove "$(DESTDIR)" "$(PREFIX)" "$(DATA)"
 
 clean: ## what was built; not what was installed
-	@rm -rf dist .setup guests/*/build packages/runtimes/native/build
+	@rm -rf dist .setup guests/*/build packages/*/native/build

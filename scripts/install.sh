@@ -22,10 +22,10 @@ fi
 
 # Into a new folder first: a program that runs keeps its files until it is started again.
 rm -rf "$lib.new"
-mkdir -p "$lib.new/bin" "$lib.new/packages/runtimes/native" "$lib.new/guests/pebble" "$lib.new/node_modules" "$dest$prefix/bin"
+mkdir -p "$lib.new/bin" "$lib.new/packages/host/native" "$lib.new/packages/runtimes/native" "$lib.new/guests/pebble" "$lib.new/node_modules" "$dest$prefix/bin"
 cp -r dist "$lib.new/dist"
 cp bin/skerry "$lib.new/bin/skerry"
-cp -r packages/runtimes/native/build "$lib.new/packages/runtimes/native/build"
+for room in host runtimes; do cp -r "packages/$room/native/build" "$lib.new/packages/$room/native/build"; done
 mkdir -p "$lib.new/guests/pebble/build"
 cp guests/pebble/build/pebble.elf "$lib.new/guests/pebble/build/pebble.elf"
 # What the bundle leaves outside: native code, and the compiler for functions.

@@ -70,6 +70,7 @@ apt_step "${PACKAGES[@]}"
 [ "${1:-}" = --with-test-tools ] && apt_step "${TEST_PACKAGES[@]}"
 node_step
 npm_step
+make -s -C packages/host/native
 make -s -C packages/runtimes/native
 make -s -C guests/pebble
 make -s -C guests/hello

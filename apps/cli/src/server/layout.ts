@@ -6,6 +6,7 @@ import { SkerryError } from '@skerry/model';
 const built = {
   pebble: 'guests/pebble/build/pebble.elf',
   supervisor: 'packages/runtimes/native/build/skerry-run',
+  launcher: 'packages/host/native/build/skerry-launch',
 } as const;
 
 export type BuiltPart = keyof typeof built;

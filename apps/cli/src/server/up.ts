@@ -4,10 +4,10 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createClient } from '@skerry/contract';
-import { isAlive, openDataFolder, readHold, startDaemon, takeHold } from '@skerry/host';
+import { isAlive, launchThrough, openDataFolder, readHold, startDaemon, takeHold } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { NodeOptions } from './compose.ts';
-import { programPath } from './layout.ts';
+import { builtPath, programPath } from './layout.ts';
 import { createLogger } from './log.ts';
 
 export interface UpOptions extends NodeOptions {
@@ -55,7 +55,7 @@ export async function runUp(dataDir: string, options: UpOptions): Promise<void> 
     logger.error({ err: error }, 'a task failed that nobody waited for'),
   );
   const { signal } = ending;
-  const undo: (() => Promise<void> | void)[] = [release];
+  const undo: (() => Promise<void> | void)[] = [release, launchThrough(builtPath('launcher'))];
   try {
     const { composeController, composeNode, NODE_NAME } = await import('./compose.ts');
     const node = await composeNode(identity, options, logger, signal);
