@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { newId, SkerryError } from '@skerry/model';
+import { writeSparse } from './sparse-file.ts';
 
 /** The folder is closed to others; a guest's unprivileged process gets some blobs opened for it and must be able to read them. */
 export const BLOB_MODE = 0o644;
@@ -108,9 +109,18 @@ export class BlobStore {
     return readFile(path, 'utf8');
   }
 
-  /** Hashes a stream into the staging folder. The caller commits or discards it. Errors: disk_full, cancelled. */
-  async stage(source: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<StagedBlob> {
-    const path = join(this.#staging, newId<'staged'>());
+  /** A fresh place for what is not yet a blob; what a crash leaves there goes with the next start. */
+  stagingPath(): string {
+    return join(this.#staging, newId<'staged'>());
+  }
+
+  /** Hashes a stream into the staging folder, with holes where it has zeros if `sparse`. The caller commits or discards it. Errors: disk_full, cancelled. */
+  async stage(
+    source: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+    { sparse = false } = {},
+  ): Promise<StagedBlob> {
+    const path = this.stagingPath();
     const hash = createHash('sha256');
     let sizeBytes = 0;
     const tap = new Transform({
@@ -121,13 +131,14 @@ export class BlobStore {
       },
     });
     try {
-      await pipeline(source, tap, createWriteStream(path, { mode: 0o600 }), {
-        ...(signal ? { signal } : {}),
-      });
+      const options = signal ? { signal } : {};
+      if (sparse) await pipeline(source, tap, (bytes) => writeSparse(path, bytes, 0o600), options);
+      else await pipeline(source, tap, createWriteStream(path, { mode: 0o600 }), options);
     } catch (error) {
       await rm(path, { force: true });
       if (signal?.aborted)
         throw new SkerryError('cancelled', 'storing the image was cancelled', { cause: error });
+      if (error instanceof SkerryError) throw error;
       throw translateWriteError(error);
     }
     return { path, digest: `sha256:${hash.digest('hex')}`, sizeBytes };

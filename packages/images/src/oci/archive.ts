@@ -2,15 +2,13 @@
  * Image archives: `docker save` (with and without an OCI layout inside) and OCI archives. Every file of the archive is staged under its own hash first; then the documents are read, and what they name is kept, the rest
  * thrown away. A file that lies about its digest, and a name that leads out, is refused.
  */
-import { createReadStream } from 'node:fs';
-import { open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
 import { SkerryError } from '@skerry/model';
 import { extract } from 'tar-stream';
 import type { BlobStore, StagedBlob } from '../content/blob-store.ts';
+import { compressionOfFile, unpackedBytes } from '../content/compression.ts';
 import { METADATA_LIMIT_BYTES } from './documents.ts';
-import { compressionOf } from './layer.ts';
 import { insideLink, insideName } from './safe-path.ts';
 import { countUnpacked } from './unpacked.ts';
 
@@ -64,7 +62,7 @@ export function stagedArchive(
   };
 }
 
-/** Stages a tar (plain or gzip). Errors: image_invalid naming the entry, image_digest_mismatch, disk_full, cancelled. */
+/** Stages a tar (plain, gzip, xz or zstd). Errors: image_invalid naming the entry, image_digest_mismatch, disk_full, cancelled. */
 export async function stageTar(
   path: string,
   blobs: BlobStore,
@@ -108,16 +106,8 @@ export async function stageTar(
         );
     }
   };
-  const file = await open(path, 'r');
-  const head = Buffer.alloc(4);
-  await file.read(head, 0, 4, 0).finally(() => file.close());
-  const source = createReadStream(path, { highWaterMark: 1024 * 1024, signal });
-  source.on('data', () => progress(source.bytesRead));
-  const counted = countUnpacked('the archive');
-  const feeding =
-    compressionOf(head) === 'gzip'
-      ? pipeline(source, createGunzip(), counted, tar)
-      : pipeline(source, counted, tar);
+  const source = unpackedBytes(path, await compressionOfFile(path), 'the archive', signal, progress);
+  const feeding = pipeline(source, countUnpacked('the archive'), tar);
   const consuming = consume();
   try {
     await Promise.all([feeding, consuming]);
@@ -126,8 +116,8 @@ export async function stageTar(
     tar.destroy();
     await Promise.allSettled([feeding, consuming]); // the file that was being written, too
     for (const staged of files.values()) await blobs.discard(staged);
-    if (error instanceof SkerryError) throw error;
     if (signal.aborted) throw new SkerryError('cancelled', 'the import was cancelled', { cause: error });
+    if (error instanceof SkerryError) throw error;
     throw new SkerryError('image_invalid', `the archive can not be read: ${(error as Error).message}`, {
       cause: error,
     });

@@ -2,11 +2,11 @@
  * From documents and blobs to a record, the same for archives and registries: every blob is there, every layer has its
  * promised diff id and no hostile entry, the config is for Linux and this machine.
  */
-import { open } from 'node:fs/promises';
 import { SkerryError } from '@skerry/model';
+import { compressionOfFile } from '../content/compression.ts';
 import type { ImageRecord } from '../content/records.ts';
 import { hostArchitecture, type ImageConfig } from './documents.ts';
-import { compressionOf, examineLayer } from './layer.ts';
+import { examineLayer } from './layer.ts';
 
 export interface FoundLayer {
   readonly path: string;
@@ -43,10 +43,7 @@ export async function finishImage(image: FoundImage, signal: AbortSignal): Promi
   const described = [];
   for (const [i, layer] of layers.entries()) {
     const label = `layer ${i} (${layer.digest.slice(0, 19)})`;
-    const file = await open(layer.path, 'r');
-    const head = Buffer.alloc(4);
-    await file.read(head, 0, 4, 0).finally(() => file.close());
-    const compression = compressionOf(head);
+    const compression = await compressionOfFile(layer.path);
     const diffId = await examineLayer(layer.path, compression, label, signal);
     if (diffId !== config.diffIds[i]) {
       throw new SkerryError(
@@ -54,7 +51,7 @@ export async function finishImage(image: FoundImage, signal: AbortSignal): Promi
         `${label} unpacks to ${diffId.slice(0, 19)}, the config promises ${config.diffIds[i]!.slice(0, 19)}`,
       );
     }
-    const mediaType = `application/vnd.oci.image.layer.v1.tar${compression === 'gzip' ? '+gzip' : ''}`;
+    const mediaType = `application/vnd.oci.image.layer.v1.tar${compression === 'none' ? '' : `+${compression}`}`;
     described.push({ digest: layer.digest, sizeBytes: layer.sizeBytes, mediaType, diffId });
   }
   const sizeBytes = [...layers, ...image.metadata].reduce((sum, blob) => sum + blob.sizeBytes, 0);

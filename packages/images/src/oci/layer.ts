@@ -4,27 +4,15 @@
  * inside it; hard links and names are what could reach the host.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
 import { SkerryError } from '@skerry/model';
 import { extract, type Header } from 'tar-stream';
+import { type Compression, unpackedBytes } from '../content/compression.ts';
 import { insideName } from './safe-path.ts';
 import { countUnpacked } from './unpacked.ts';
 
-const GZIP = [0x1f, 0x8b];
-const ZSTD = [0x28, 0xb5, 0x2f, 0xfd];
-
 /** A root file system with more files than this would use up the inodes of a small disk. */
 const ENTRY_LIMIT = 2_000_000;
-
-export type Compression = 'none' | 'gzip' | 'zstd';
-
-export function compressionOf(head: Uint8Array): Compression {
-  if (GZIP.every((byte, i) => head[i] === byte)) return 'gzip';
-  if (ZSTD.every((byte, i) => head[i] === byte)) return 'zstd';
-  return 'none';
-}
 
 /** Layer names may begin with `/` or `./`: they are below the root. */
 const below = (name: string) => insideName(name.replace(/^\/+/, ''));
@@ -40,19 +28,18 @@ function judge({ name, type, linkname }: Header): string | undefined {
   return undefined;
 }
 
-/** Returns the diff id. Errors: image_invalid naming layer and entry, unsupported for zstd, cancelled. */
+/** Returns the diff id. Errors: image_invalid naming layer and entry, host_missing (zstd), cancelled. */
 export async function examineLayer(
   path: string,
   compression: Compression,
   label: string,
   signal: AbortSignal,
 ): Promise<string> {
-  if (compression === 'zstd') {
+  if (compression === 'xz')
     throw new SkerryError(
-      'unsupported',
-      `${label} is compressed with zstd, which this version does not read: export the image with gzip layers`,
+      'image_invalid',
+      `${label} is compressed with xz, which no layer of an image may be`,
     );
-  }
   const hash = createHash('sha256');
   const tap = countUnpacked(label, (chunk) => hash.update(chunk));
   const tar = extract();
@@ -64,13 +51,11 @@ export async function examineLayer(
     stream.on('end', () => next());
     stream.resume();
   });
-  const source = createReadStream(path, { highWaterMark: 1024 * 1024, signal });
   try {
-    if (compression === 'gzip') await pipeline(source, createGunzip(), tap, tar);
-    else await pipeline(source, tap, tar);
+    await pipeline(unpackedBytes(path, compression, label, signal), tap, tar);
   } catch (error) {
-    if (error instanceof SkerryError) throw error;
     if (signal.aborted) throw new SkerryError('cancelled', 'the import was cancelled', { cause: error });
+    if (error instanceof SkerryError) throw error;
     throw new SkerryError('image_invalid', `${label} can not be read: ${(error as Error).message}`, {
       cause: error,
     });
