@@ -1,10 +1,8 @@
 /** A data folder, a node network with taps, and images, for tests of the unikernel runtime on real QEMU. */
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { cgroupFolders, type Identity, identityOf, processesWithArgument } from '@skerry/host';
 import { createImageStore, type ImageStore } from '@skerry/images';
 import { type Bytes, type Id, newId } from '@skerry/model';
@@ -18,24 +16,13 @@ import {
 } from '@skerry/network';
 import type { GuestSpec, Runtime } from '../../port.ts';
 import { createQemuRuntime } from '../runtime.ts';
+import { buildNative, buildPebble, kernelPath, supervisorPath } from './built.ts';
 import { type TinyEnd, tinyKernel } from './tiny-kernel.ts';
 
-const root = fileURLToPath(new URL('../../../../../', import.meta.url));
-const pebble = join(root, 'guests/pebble');
-const native = join(root, 'packages/runtimes/native');
 const signal = new AbortController().signal;
 const silent = { info: () => undefined, warn: () => undefined };
 
-export const kernelPath = join(pebble, 'build/pebble.elf');
-export const supervisorPath = join(native, 'build/skerry-run');
-
-export function buildNative(): void {
-  execFileSync('make', ['-s', '-C', native]);
-}
-
-export function buildPebble(): void {
-  execFileSync('make', ['-s', '-C', pebble]);
-}
+export { buildNative, buildPebble, kernelPath, supervisorPath };
 
 export class QemuBed {
   readonly identity: Identity;

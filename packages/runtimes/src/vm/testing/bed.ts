@@ -7,7 +7,7 @@ import { cgroupFolders, type Identity, identityOf, processesWithArgument } from 
 import type { ImageContent, ImageFacts } from '@skerry/images';
 import { type Bytes, type Id, newId, SkerryError } from '@skerry/model';
 import type { GuestSpec, Runtime } from '../../port.ts';
-import { buildNative, buildPebble, kernelPath, supervisorPath } from '../../qemu/testing/bed.ts';
+import { buildNative, buildPebble, kernelPath, supervisorPath } from '../../qemu/testing/built.ts';
 import { createVmRuntime } from '../runtime.ts';
 
 const silent = { info: () => undefined, warn: () => undefined };
