@@ -2,9 +2,10 @@
  * Runs a program of the host to its end. Arguments are an array, never a shell string; a time limit and an AbortSignal
  * are mandatory; output is capped. The command's words reach the caller in a SkerryError, its environment never does.
  */
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { setMaxListeners } from 'node:events';
 import { constants } from 'node:os';
+import type { Readable, Writable } from 'node:stream';
 import { SkerryError } from '@skerry/model';
 import { errnoName, type Launched, Launcher, type Launching, signalName } from './launcher.ts';
 
@@ -54,8 +55,8 @@ function forked(file: string, args: readonly string[], options: RunOptions, cap:
   const child = spawn(file, [...args], {
     cwd: options.cwd ?? '/',
     env: { ...(options.env ?? HOST_ENV) },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
+    stdio: ['pipe', 'pipe', 'pipe', ...(options.files ?? [])],
+  }) as ChildProcessByStdio<Writable, Readable, Readable>;
   let tooMuch = false;
   const collect = (stream: NodeJS.ReadableStream) => {
     const chunks: Buffer[] = [];
@@ -90,7 +91,7 @@ export async function run(file: string, args: readonly string[], options: RunOpt
   const { signal, timeoutMs } = options;
   const cap = options.maxOutputBytes ?? 4 * 1024 * 1024;
   if (signal.aborted) throw new SkerryError('cancelled', `${file} was not started: cancelled`);
-  const own = options.env !== undefined || options.cwd !== undefined;
+  const own = options.env !== undefined || options.cwd !== undefined || options.files !== undefined;
   const launching =
     launcher?.usable && !own
       ? launcher.run(file, args, options.input ?? '', cap)
