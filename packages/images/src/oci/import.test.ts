@@ -347,6 +347,9 @@ describe('archives that lie', () => {
     const { config, layers, manifest } = await image();
     const zstd = (data: Buffer) => execFileSync('zstd', ['-q', '-c'], { input: data });
     const packed = { ...layers[0]!, data: zstd(layers[0]!.data) };
+    const damaged = { ...packed, data: Buffer.concat([packed.data.subarray(0, -8), Buffer.alloc(8)]) };
+    const entries = archiveEntries({ config, manifest, layers: [damaged] }, 'x:1', 'docker');
+    expect(await refusalOf(entries)).toMatch(/image_invalid: layer 0 .*zstd/);
     const [imported] = await images.importFile(
       await archive(archiveEntries({ config, manifest, layers: [packed] }, 'x:1', 'docker')),
       { signal },
@@ -354,9 +357,6 @@ describe('archives that lie', () => {
     expect(imported!.facts.facts.layers).toMatchObject([
       { digest: digestOf(packed.data), mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd' },
     ]);
-    const damaged = { ...packed, data: Buffer.concat([packed.data.subarray(0, -8), Buffer.alloc(8)]) };
-    const entries = archiveEntries({ config, manifest, layers: [damaged] }, 'x:1', 'docker');
-    expect(await refusalOf(entries)).toMatch(/image_invalid: layer 0 .*zstd/);
   });
 
   test('two entries of one name: the last counts, and nothing of the first stays', async () => {
