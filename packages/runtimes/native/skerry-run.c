@@ -2,7 +2,7 @@
  * skerry-run: the parent of one QEMU, so that the guest outlives the agent and its end is never lost.
  *
  *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]...
- *              [--open FILE | --disk FILE | --listen NAME | --swtpm DIR]... [--vnc NAME] [--mark TEXT] [--pages small]
+ *              [--open FILE | --disk FILE | --listen NAME | --swtpm DIR]... [--vnc NAME] [--mark TEXT] [--pages small] [--frames plain]
  *              [--end-limit MS] -- qemu ARG...
  *
  * It goes to the background, takes RUN/lock (one supervisor for a guest), enters the cgroups (QEMU alone those of the
@@ -58,7 +58,7 @@ struct file {
 struct request {
   const char *folder, *tap, *vnc, *mark, *cgroups[CGROUPS];
   struct file files[FILES];
-  int cgroup_count, file_count, small_pages;
+  int cgroup_count, file_count, small_pages, plain_frames;
   uid_t uid;
   gid_t gid;
   long group;
@@ -83,6 +83,7 @@ static void read_arguments(struct request *to, int argc, char **argv) {
     else if (!strcmp(name, "--uid")) to->uid = (uid_t)atol(value);
     else if (!strcmp(name, "--gid")) to->gid = (gid_t)atol(value);
     else if (!strcmp(name, "--group")) to->group = atol(value);
+    else if (!strcmp(name, "--frames")) to->plain_frames = !strcmp(value, "plain");
     else if (!strcmp(name, "--pages")) to->small_pages = !strcmp(value, "small");
     else if (!strcmp(name, "--cgroup") && to->cgroup_count < CGROUPS) to->cgroups[to->cgroup_count++] = value;
     else if (!strcmp(name, "--vnc")) to->vnc = value;
@@ -117,8 +118,9 @@ static void write_whole(const char *name, const char *text) {
   if (fd < 0 || write(fd, text, strlen(text)) < 0 || close(fd) < 0 || rename(fresh, name) < 0) die(name);
 }
 
-static int open_tap(const char *name) {
-  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+/* `plain`: without virtio's header before each frame, which only QEMU wants. */
+static int open_tap(const char *name, int plain) {
+  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | (plain ? 0 : IFF_VNET_HDR)};
   if (if_nametoindex(name) == 0) die(name); /* the kernel would make one that leads nowhere */
   int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
   if (fd < 0) die("/dev/net/tun");
@@ -339,7 +341,7 @@ int main(int argc, char **argv) {
   int screen = want.vnc ? listen_at(want.vnc) : -1;
   if (screen >= 0) fcntl(screen, F_SETFL, O_NONBLOCK);
   give[count++] = serial[1];
-  give[count++] = want.tap ? open_tap(want.tap) : -1;
+  give[count++] = want.tap ? open_tap(want.tap, want.plain_frames) : -1;
   give[count++] = listen_at("qmp");
   give[count++] = monitor[1];
   for (int i = 0; i < want.file_count; i++) {

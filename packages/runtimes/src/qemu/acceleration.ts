@@ -70,10 +70,10 @@ async function startProbe(
     mkdirSync(folder.run, { recursive: true });
     await supervise(
       {
-        ...{ supervisorPath, runFolder: folder.run, logFolder: folder.data, mark, kernel: kernelPath },
+        ...{ supervisorPath, runFolder: folder.run, logFolder: folder.data, mark },
         ...(group === undefined ? {} : { group }),
         plan: {
-          ...{ machine: 'microvm', acceleration: 'kvm', memoryMiB: 8, cpus: 1, hasInitrd: false },
+          ...{ machine: 'microvm', acceleration: 'kvm', memoryMiB: 8, cpus: 1, kernel: kernelPath },
           kernelArguments: 'ip=10.0.2.15/24',
         },
       },

@@ -1,18 +1,24 @@
-// What QEMU is given, and what the kernel inside is told; nothing is started here.
-import type { Bytes, Id } from '@skerry/model';
+// What QEMU is given; nothing is started here.
 import { describe, expect, test } from 'vitest';
-import type { GuestSpec } from '../port.ts';
-import { kernelArguments, type LaunchPlan, qemuArguments } from './command-line.ts';
+import { type LaunchPlan, type PlannedDisk, qemuCommand } from './command-line.ts';
+import { rulesOf } from './families/rules.ts';
 
 const PLAN: LaunchPlan = {
   machine: 'microvm',
   acceleration: 'tcg',
   memoryMiB: 8,
   cpus: 1,
-  hasInitrd: true,
+  kernel: '/k',
+  initrd: '/i',
   kernelArguments: 'port=80 name=a,b',
   mac: '02:00:00:00:00:07',
 };
+
+const OVERLAY: PlannedDisk = {
+  ...{ path: '/d', format: 'qcow2', boots: true },
+  base: { path: '/b', format: 'qcow2' },
+};
+const qemuArguments = (plan: LaunchPlan) => qemuCommand(plan).args;
 
 /** The values of an option that may be given several times. */
 const valuesOf = (args: readonly string[], option: string) =>
@@ -36,8 +42,9 @@ describe('the command line of QEMU', () => {
   );
 
   test('opens no file and no socket by name: all was opened before it lost its rights', () => {
-    const words = qemuArguments(PLAN).join(' ');
-    for (const path of words.match(/\/[\w/.-]+/g) ?? []) expect(path).toMatch(/^\/proc\/self\/fd\/\d+$/);
+    const words = qemuArguments({ ...PLAN, disks: [OVERLAY] }).join(' ');
+    for (const path of words.match(/\/[\w/.-]+/g) ?? [])
+      expect(path).toMatch(/^\/(?:proc\/self\/fd|dev\/fdset)\/\d+$/);
     expect(words).not.toMatch(/path=|script=|ifname=/);
   });
 
@@ -79,104 +86,72 @@ describe('the command line of QEMU', () => {
   test('words for the kernel stay one argument, and are absent where there are none', () => {
     expect(valuesOf(qemuArguments(PLAN), '-append')).toEqual(['port=80 name=a,b']);
     expect(qemuArguments({ ...PLAN, kernelArguments: '' })).not.toContain('-append');
-    expect(qemuArguments({ ...PLAN, hasInitrd: false })).not.toContain('-initrd');
+    const { initrd: _, ...without } = PLAN;
+    expect(qemuArguments(without)).not.toContain('-initrd');
   });
-});
 
-const SPEC: GuestSpec = {
-  uid: '0'.repeat(26) as Id<'instance'>,
-  name: 'thermo-1',
-  project: 'default',
-  workload: 'thermo',
-  runtime: 'unikernel',
-  incarnation: 'one',
-  imageDigest: '',
-  cpus: 1,
-  memoryBytes: (8 * 1024 * 1024) as Bytes,
-  pids: 1,
-  env: {},
-  network: {
-    kind: 'tap',
-    device: 'tap0',
-    uid: '0'.repeat(26) as Id<'instance'>,
-    address: '10.64.3.7',
-    prefixLength: 20,
-    gateway: '10.64.0.1',
-    dns: '10.64.0.2',
-    mac: '02:00:00:00:00:07',
-    mtu: 1500,
-  },
-  addressing: 'static',
-  ports: [],
-  volumes: [],
-  security: { readOnlyRoot: false, capabilities: [], userNamespace: false },
-};
-const words = (
-  family: string,
-  changes: Partial<GuestSpec> = {},
-  kind: 'function' | 'unikernel' = 'unikernel',
-) =>
-  kernelArguments({ ...SPEC, ...changes }, { kind, family, nowMs: 1_700_000_000_000, seed: 'ab'.repeat(32) });
-const pebble = (changes: Partial<GuestSpec> = {}) => words('pebble', changes, 'function').split(' ');
-
-describe('the words for a function', () => {
-  test('tell its address, its port, its name, the time and chance', () => {
-    expect(pebble()).toEqual([
-      'ip=10.64.3.7/20',
-      'gw=10.64.0.1',
-      'port=8080',
-      'name=thermo-1',
-      'time=1700000000000',
-      `seed=${'ab'.repeat(32)}`,
+  test('what is handed over has the numbers by which it is named', () => {
+    const { handedOver, args } = qemuCommand({ ...PLAN, disks: [OVERLAY] });
+    expect(handedOver).toEqual([
+      { as: 'open', path: '/k' },
+      { as: 'open', path: '/i' },
+      { as: 'open', path: '/b' },
+      { as: 'disk', path: '/d' },
     ]);
+    expect(valuesOf(args, '-kernel')).toEqual(['/proc/self/fd/7']);
+    expect(valuesOf(args, '-initrd')).toEqual(['/proc/self/fd/8']);
+    expect(valuesOf(args, '-add-fd')).toEqual(['fd=9,set=9', 'fd=10,set=10']);
   });
 
-  test('tell the first TCP port where there is one', () => {
-    const ports = [
-      { name: 'dns', port: 53, protocol: 'udp' },
-      { name: 'web', port: 9000, protocol: 'tcp' },
-    ] as const;
-    expect(pebble({ ports })).toContain('port=9000');
+  test('nothing lies under the image of a disk, whatever its header says, and nobody writes it', () => {
+    const nodes = valuesOf(qemuArguments({ ...PLAN, disks: [OVERLAY] }), '-blockdev').map((text) =>
+      JSON.parse(text),
+    );
+    expect(nodes[0]).toMatchObject({ driver: 'qcow2', backing: null, 'read-only': true });
+    expect(nodes[1]).toMatchObject({ driver: 'qcow2', backing: 'base0', 'read-only': false });
   });
 
-  test('carry an environment value whole, whatever is in it', () => {
-    const value = `two words=1 'quoted' "double" 100% ü\nname=evil`;
-    const told = pebble({ env: { NOTE: value } });
-    const found = told.find((word) => word.startsWith('env.NOTE='))!;
-    expect(decodeURIComponent(found.slice('env.NOTE='.length))).toBe(value);
-    expect(found).not.toMatch(/[\s'"]/);
-    expect(told.filter((word) => word.startsWith('name='))).toEqual(['name=thermo-1']);
+  test('without a kernel it starts from its disk', () => {
+    const { kernel: _k, initrd: _i, ...without } = PLAN;
+    const args = qemuArguments({ ...without, machine: 'q35', disks: [OVERLAY] });
+    expect(args).not.toContain('-kernel');
+    expect(valuesOf(args, '-device')).toContain('virtio-blk-pci,drive=disk0,werror=report,bootindex=0');
   });
 
-  test('have no address where there is no network', () => {
-    const { network: _, ...rest } = SPEC;
-    const options = { kind: 'function', family: 'pebble', nowMs: 0, seed: '' } as const;
-    expect(kernelArguments(rest, options)).not.toMatch(/ip=|gw=/);
-  });
-});
-
-describe('the words for a unikernel', () => {
-  const own = { command: ['/app'], args: ['-v', '2'] };
-  test.each([
-    ['unikraft', 'thermo-1 netdev.ip=10.64.3.7/20:10.64.0.1:10.64.0.2 -- /app -v 2'],
-    ['osv', '--ip=eth0,10.64.3.7,255.255.240.0 --defaultgw=10.64.0.1 --nameserver=10.64.0.2 /app -v 2'],
-    ['solo5', '--ipv4=10.64.3.7/20 --ipv4-gateway=10.64.0.1 /app -v 2'],
-    ['generic', '/app -v 2'],
-  ])('give a static address in the way of %s', (family, expected) => {
-    expect(words(family, own)).toBe(expected);
-  });
-
-  test.each(['osv', 'solo5', 'unikraft', 'generic'])('%s is told none when it asks by DHCP', (family) => {
-    expect(words(family, { ...own, addressing: 'dhcp' })).toBe('/app -v 2');
+  test('devices stand in the slots and in the order that the manifest of Solo5 has', () => {
+    const disk = { path: '/d', format: 'raw', boots: false } as const;
+    const plan = { ...PLAN, machine: 'pc', disks: [disk, disk], rules: rulesOf('solo5') } as const;
+    const args = qemuArguments({ ...plan, deviceOrder: ['block', 'net', 'block'] });
+    const virtio = valuesOf(args, '-device').filter((one) => one.startsWith('virtio'));
+    expect(virtio.map((one) => /^virtio-(\w+).*addr=(0x\w+)$/.exec(one)?.slice(1))).toEqual([
+      ['blk', '0x2'],
+      ['net', '0x3'],
+      ['blk', '0x4'],
+    ]);
+    expect(valuesOf(args, '-machine')[0]).toMatch(/^pc,.*acpi=off/);
   });
 
   test.each([
-    [0, '0.0.0.0'],
-    [1, '128.0.0.0'],
-    [24, '255.255.255.0'],
-    [32, '255.255.255.255'],
-  ])('a prefix of %i bits is the mask %s', (prefixLength, mask) => {
-    const network = { ...SPEC.network!, prefixLength };
-    expect(words('osv', { network })).toContain(`,${mask} `);
+    ['hermit', /disable-legacy=on/, 'isa-debug-exit,iobase=0xf4,iosize=4'],
+    ['mewz', /disable-legacy=on/, 'isa-debug-exit,iobase=0x501,iosize=2'],
+    ['rumprun', /disable-modern=on/, 'isa-debug-exit,iobase=0x501,iosize=2'],
+    ['unikraft', /^virtio-net-pci,romfile=,netdev=n0,mac=[0-9:]+$/, 'isa-debug-exit,iobase=0x501,iosize=2'],
+  ] as const)('%s has its own network device and port to end', (family, network, port) => {
+    const args = qemuArguments({ ...PLAN, machine: 'q35', rules: rulesOf(family) });
+    const devices = valuesOf(args, '-device');
+    expect(devices.find((one) => one.startsWith('virtio-net'))).toMatch(network);
+    expect(devices).toContain(port);
+  });
+
+  test('words for a module are its own, with commas doubled', () => {
+    const args = qemuArguments({ ...PLAN, machine: 'q35', initrdWords: 'a,b c' });
+    expect(valuesOf(args, '-initrd')).toEqual(['/proc/self/fd/8 a,,b c']);
+  });
+
+  test('a timer that some halt without is there for those alone', () => {
+    const machineOf = (family: 'osv' | 'generic') =>
+      valuesOf(qemuArguments({ ...PLAN, machine: 'q35', rules: rulesOf(family) }), '-machine')[0];
+    expect(machineOf('generic')).toContain('hpet=off');
+    expect(machineOf('osv')).not.toContain('hpet=off');
   });
 });

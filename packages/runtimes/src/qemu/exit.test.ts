@@ -87,6 +87,56 @@ const FAMILIES: Row[] = [
     { reason: 'panic' },
   ],
   [
+    'Hermit: status 3 is success',
+    { end: ended(3), family: 'hermit', console: ['hello'] },
+    { reason: 'completed', code: 0 },
+  ],
+  [
+    'Hermit: status 1 is failure',
+    { end: ended(1), family: 'hermit', console: ['oh no'] },
+    { reason: 'error', code: 1 },
+  ],
+  [
+    'Hermit: status 1 without a word is QEMU failing',
+    { end: ended(1), family: 'hermit' },
+    { reason: 'start-failed' },
+  ],
+  [
+    'OSv: an abort powers off as well, its words tell',
+    {
+      ...{ end: ended(0, { shutdown: 'guest-shutdown' }), family: 'osv' },
+      console: ['Assertion failed: x (a.cc: 1)', '[backtrace]', '0x1 <f>'],
+    },
+    { reason: 'panic' },
+  ],
+  [
+    "a tender's status is the guest's",
+    { end: ended(3), family: 'solo5-tender' },
+    { reason: 'error', code: 3 },
+  ],
+  ['a tender that ends well', { end: ended(0), family: 'solo5-tender' }, { reason: 'completed', code: 0 }],
+  [
+    'an abort under a tender',
+    { end: ended(255), family: 'solo5-tender', console: ['ABORT'] },
+    { reason: 'panic' },
+  ],
+  [
+    'Linux: a panic',
+    {
+      ...{ end: ended(0, { shutdown: 'guest-reset' }), family: 'linux' },
+      console: ['Kernel panic - not syncing: no init'],
+    },
+    { reason: 'panic' },
+  ],
+  [
+    'Linux: a restart is an end',
+    {
+      ...{ end: ended(0, { shutdown: 'guest-reset' }), family: 'linux' },
+      console: ['[ 1.0] reboot: Restarting system'],
+    },
+    { reason: 'completed' },
+  ],
+  [
     'status 83 of a kernel that is not known is its own code',
     { end: ended(83), console: ['bye'] },
     { reason: 'error', code: 41 },

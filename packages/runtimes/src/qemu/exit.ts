@@ -4,17 +4,9 @@
  */
 import { constants } from 'node:os';
 import { formatBytes, type GuestExit } from '@skerry/model';
+import { FAMILY_ENDS, type GuestEnd, printed } from './families/ends.ts';
 
-/** What skerry-run saw. */
-export interface GuestEnd {
-  readonly how: 'exited' | 'signaled';
-  /** Status or signal. */
-  readonly number: number;
-  readonly atMs: number;
-  /** `reason` of QEMU's SHUTDOWN event; absent where there was none. */
-  readonly shutdown?: string;
-  readonly panicked: boolean;
-}
+export type { GuestEnd } from './families/ends.ts';
 
 export interface ExitEvidence {
   /** Undefined where the supervisor was killed as well. */
@@ -88,26 +80,17 @@ function byItself(end: GuestEnd, evidence: ExitEvidence): GuestExit {
   return { reason: 'completed', code: 0, message: 'powered itself off', atMs };
 }
 
-/** What Unikraft and Solo5 leave through the port, whatever their program's code was. */
-const HALT = 41;
-const CRASH = 42;
-
 /**
  * The guest's own code: as it printed it, else as it left through isa-debug-exit, whose status is odd: (code << 1) | 1.
  * Status 1 is also QEMU's own failure: then the guest printed nothing.
  */
-function codeOf({ number }: GuestEnd, { console, family }: ExitEvidence): number | 'panic' | undefined {
+function codeOf(end: GuestEnd, evidence: ExitEvidence): number | 'panic' | undefined {
+  const { number } = end;
+  const { console, family } = evidence;
+  const own = FAMILY_ENDS[family]?.(end, console);
+  if (own !== undefined) return own;
   if (number % 2 === 0) return undefined;
-  const code = number >> 1;
-  const printed = (pattern: RegExp) => console.flatMap((line) => pattern.exec(line)?.[1] ?? []).at(-1);
-  if (family === 'unikraft' && code === HALT) return 0;
-  if (family === 'unikraft' && code === CRASH) return 'panic';
-  if (family === 'solo5' && code === HALT) {
-    const said = printed(/solo5_exit\((\d{1,9})\) called/);
-    if (said === undefined && console.some((line) => line.includes('ABORT'))) return 'panic';
-    return Number(said ?? 0);
-  }
-  const said = printed(/^EXIT code=(\d{1,9})$/);
+  const said = printed(console, /^EXIT code=(\d{1,9})$/);
   if (said !== undefined) return Number(said);
-  return number === 1 && console.length === 0 ? undefined : code;
+  return number === 1 && console.length === 0 ? undefined : number >> 1;
 }

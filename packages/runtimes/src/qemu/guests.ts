@@ -9,14 +9,17 @@ import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestSpec, GuestState } from '../port.ts';
 import type { Acceleration } from './acceleration.ts';
-import { kernelArguments } from './command-line.ts';
 import { judgeExit } from './exit.ts';
+import { makeGuestDisks } from './families/guest-disks.ts';
+import { missing } from './families/needs.ts';
+import { rulesOf } from './families/rules.ts';
+import { checkWishes, guestProgram } from './families/start.ts';
 import { GuestFolder } from './guest-folder.ts';
 import { clearGuest, exitFileOf, qemuOf } from './guest-process.ts';
-import { kernelImage } from './kernel-image.ts';
+import { type KernelImage, kernelImage } from './kernel-image.ts';
+import { launch } from './launch.ts';
 import { LiveGuest } from './live-guest.ts';
-import { groupLimits, memoryMiBOf } from './memory.ts';
-import { supervise } from './supervise.ts';
+import { groupLimits } from './memory.ts';
 
 type Uid = Id<'instance'>;
 
@@ -26,6 +29,8 @@ export interface GuestsOptions {
   readonly kernelPath: string;
   readonly supervisorPath: string;
   readonly acceleration: (signal: AbortSignal) => Promise<Acceleration>;
+  /** Where programs are looked for that no package of Debian has; default: the usual folders. */
+  readonly programFolders?: readonly string[];
   /** Called once for each end that was watched. */
   readonly onExit: (uid: Uid, exit: GuestExit) => void;
 }
@@ -98,7 +103,7 @@ export class Guests {
     });
   }
 
-  async create(spec: GuestSpec): Promise<GuestState> {
+  async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
     const have = await this.state(spec.uid);
     if (have.state !== 'absent') {
       if (have.incarnation === spec.incarnation) return have;
@@ -112,18 +117,34 @@ export class Guests {
         'a unikernel has no file system that a volume could be mounted in',
       );
     const { images, kernelPath } = this.#options;
-    const { family, kind, machine } = await kernelImage(images, spec.imageDigest, kernelPath);
+    const image = await kernelImage(images, spec.imageDigest, kernelPath);
+    checkWishes(spec, image);
+    await this.#checkNeeds(spec, image, signal);
     const folder = this.folder(spec.uid);
+    const rules = rulesOf(image.family);
+    const hasButton = image.kind === 'unikernel' && image.machine !== 'microvm' && !image.tender;
     try {
       folder.make();
-      folder.write({ spec, family, powerButton: kind === 'unikernel' && machine === 'q35' });
+      await makeGuestDisks(folder.data, image, spec, signal);
+      folder.write({
+        spec,
+        family: image.tender ? 'solo5-tender' : image.family,
+        powerButton: hasButton && rules.powerButton,
+      });
     } catch (cause) {
       folder.remove();
-      const full = (cause as NodeJS.ErrnoException).code === 'ENOSPC';
-      const text = `the folder of ${spec.name} could not be made: ${(cause as Error).message}`;
-      throw new SkerryError(full ? 'disk_full' : 'guest_start_failed', text, { cause });
+      throw creationError(spec, cause);
     }
     return { state: 'created', incarnation: spec.incarnation };
+  }
+
+  /** Errors: unsupported with what this node lacks. */
+  async #checkNeeds(spec: GuestSpec, image: KernelImage, signal: AbortSignal): Promise<void> {
+    if (image.needs.length === 0) return;
+    const { acceleration, programFolders } = this.#options;
+    const why = await missing(image.needs, await acceleration(signal), signal, programFolders);
+    if (why !== undefined)
+      throw new SkerryError('unsupported', `${spec.name} can not be started on this node: ${why}`);
   }
 
   async start(uid: Uid, signal: AbortSignal): Promise<GuestState> {
@@ -142,26 +163,20 @@ export class Guests {
     const nowMs = Date.now();
     folder.make(); // its run folder is gone where the machine was started anew since it was created
     folder.write({ ...record, startedAtMs: nowMs });
-    const { network } = spec;
-    const words = { kind: image.kind, family: image.family, nowMs, seed: randomBytes(32).toString('hex') };
+    const chance = { nowMs, seed: randomBytes(32).toString('hex') };
+    const { programFolders } = this.#options;
     try {
-      await supervise(
+      await this.#checkNeeds(spec, image, signal);
+      const program = guestProgram(spec, image, {
+        ...{ acceleration, dataFolder: folder.data, supervisorPath, chance },
+        ...(programFolders ? { programFolders } : {}),
+      });
+      await launch(
         {
           ...{ supervisorPath, runFolder: folder.run, logFolder: folder.data, mark: folder.mark },
           cgroup: { path: folder.cgroup, limits: groupLimits(spec) },
           ...(acceleration.group === undefined ? {} : { group: acceleration.group }),
-          ...(network?.kind === 'tap' ? { tap: network.device } : {}),
-          kernel: image.kernel,
-          ...(image.initrd === undefined ? {} : { initrd: image.initrd }),
-          plan: {
-            machine: image.machine,
-            acceleration: acceleration.kind,
-            memoryMiB: memoryMiBOf(spec.memoryBytes),
-            cpus: Math.max(1, Math.ceil(spec.cpus)),
-            hasInitrd: image.initrd !== undefined,
-            kernelArguments: kernelArguments(spec, words),
-            ...(network ? { mac: network.mac } : {}),
-          },
+          ...program,
         },
         signal,
       );
@@ -239,4 +254,13 @@ export class Guests {
   list(): Uid[] {
     return GuestFolder.list(this.#options.identity);
   }
+}
+
+/** Errors of files are told as what they mean for the guest; others stay as they are. */
+function creationError(spec: GuestSpec, cause: unknown): SkerryError {
+  if (cause instanceof SkerryError && !/No space left on device/.test(cause.message)) return cause;
+  const { code } = cause as NodeJS.ErrnoException;
+  const full = code === 'ENOSPC' || cause instanceof SkerryError;
+  const text = `the folder of ${spec.name} could not be made: ${(cause as Error).message}`;
+  return new SkerryError(full ? 'disk_full' : 'guest_start_failed', text, { cause });
 }

@@ -20,6 +20,8 @@ export interface Launch {
   /** Group of /dev/kvm. */
   readonly group?: number;
   readonly tap?: string;
+  /** Frames of the tap without the header that virtio puts before each. */
+  readonly plainFrames?: boolean;
   readonly handedOver: readonly HandedOver[];
   /** Name of a socket in the run folder that takes viewers of the screen. */
   readonly vnc?: string;
@@ -48,6 +50,7 @@ export async function launch(what: Launch, signal: AbortSignal): Promise<void> {
       ...options('gid', [GUEST_GID]),
       ...options('group', [what.group]),
       ...options('tap', [what.tap]),
+      ...options('frames', [what.plainFrames ? 'plain' : undefined]),
       ...options('cgroup', entries),
       ...options('pages', [what.smallPages ? 'small' : undefined]),
       ...options('vnc', [what.vnc]),

@@ -37,6 +37,8 @@ export interface QemuRuntimeOptions {
   readonly kernelPath: string;
   /** skerry-run. */
   readonly supervisorPath: string;
+  /** Where Solo5's tenders are looked for; default: the usual folders of programs. */
+  readonly programFolders?: readonly string[];
   readonly logger: QemuLogger;
 }
 
@@ -106,7 +108,7 @@ class QemuRuntime implements Runtime {
     if (signal.aborted) throw new SkerryError('cancelled', `cancelled before "${step.do}"`);
     switch (step.do) {
       case 'create':
-        return this.#guests.create(step.spec);
+        return this.#guests.create(step.spec, signal);
       case 'start':
         return this.#guests.start(step.uid, signal);
       case 'stop':

@@ -1,0 +1,66 @@
+/**
+ * The disks of a unikernel, in its data folder: over the disk image that it starts from, a file of its own that takes what
+ * it writes; for each block device that a Solo5 manifest asks for, an empty one. The image is never written.
+ */
+import { chmodSync, chownSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { GUEST_GID, GUEST_UID, run } from '@skerry/host';
+import { SkerryError } from '@skerry/model';
+import type { GuestSpec } from '../../port.ts';
+import type { PlannedDisk } from '../command-line.ts';
+import type { KernelImage } from '../kernel-image.ts';
+import { osvDiskWords } from './osv-disk.ts';
+
+const QEMU_IMG = '/usr/bin/qemu-img';
+const LIMIT_MS = 60_000;
+
+const blocksOf = ({ solo5 }: KernelImage) => (solo5?.devices ?? []).filter(({ type }) => type === 'block');
+
+/** Where they are. Pure. */
+export function guestDisks(folder: string, image: KernelImage): PlannedDisk[] {
+  const own = image.disk
+    ? [{ path: join(folder, 'disk.qcow2'), format: 'qcow2', base: image.disk, boots: true } as const]
+    : [];
+  const blocks = blocksOf(image).map(
+    ({ name }) => ({ path: join(folder, `block-${name}.raw`), format: 'raw', boots: false }) as const,
+  );
+  return [...own, ...blocks];
+}
+
+/** Errors: unsupported, disk_full, host_missing, host_command_failed, cancelled. */
+export async function makeGuestDisks(
+  folder: string,
+  image: KernelImage,
+  spec: GuestSpec,
+  signal: AbortSignal,
+): Promise<void> {
+  const blocks = blocksOf(image);
+  if (blocks.length > 0 && spec.diskBytes === undefined)
+    throw new SkerryError(
+      'unsupported',
+      `${spec.name} asks for the block devices ${blocks.map(({ name }) => name).join(', ')}: say how large they are with resources.disk`,
+    );
+  for (const { path, format, base } of guestDisks(folder, image)) {
+    if (base) {
+      // -u: nobody opens the image here; its header was read when it was imported
+      const size =
+        base.format === 'raw' ? [String(statSync(base.path).size)] : await qcow2Size(base.path, signal);
+      const args = ['create', '-q', '-f', format, '-u', '-b', base.path, '-F', base.format, path, ...size];
+      await run(QEMU_IMG, args, { signal, timeoutMs: LIMIT_MS });
+      if (image.family === 'osv') await osvDiskWords(path, base.format, image, spec, signal);
+    } else {
+      writeFileSync(path, '');
+      truncateSync(path, spec.diskBytes);
+    }
+    chmodSync(path, 0o600);
+    if (image.tender) chownSync(path, GUEST_UID, GUEST_GID); // it opens what it is handed once more
+  }
+}
+
+async function qcow2Size(path: string, signal: AbortSignal): Promise<string[]> {
+  const { stdout } = await run(QEMU_IMG, ['info', '--output=json', '-f', 'qcow2', path], {
+    signal,
+    timeoutMs: LIMIT_MS,
+  });
+  return [String((JSON.parse(stdout) as { 'virtual-size': number })['virtual-size'])];
+}
