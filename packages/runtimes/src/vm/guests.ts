@@ -5,7 +5,15 @@
  */
 import { chmodSync, rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { cgroupOomKills, type Identity, isAlive, signalProcess, waitForEnd } from '@skerry/host';
+import {
+  cgroupOomKills,
+  type Identity,
+  isAlive,
+  type ProcessRef,
+  type QmpClient,
+  signalProcess,
+  waitForEnd,
+} from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestEvent, GuestSpec, GuestState } from '../port.ts';
@@ -20,6 +28,7 @@ import { type Arch, BOARDS } from './machine.ts';
 import { vmGroupLimits } from './memory.ts';
 import { makeFiles, planVm } from './prepare.ts';
 import { VMS, type VmFolder, type VmRecord, vmFolder } from './record.ts';
+import { Turns } from './turns.ts';
 
 type Uid = Id<'instance'>;
 
@@ -34,11 +43,19 @@ export interface VmGuestsOptions {
   readonly lookEveryMs?: number;
 }
 
+export interface VmAtHand {
+  readonly folder: VmFolder;
+  readonly record: VmRecord;
+  /** Undefined where it does not run. */
+  readonly qmp: QmpClient | undefined;
+}
+
 /** QEMU answers within 100 ms; on a machine under heavy load within seconds. */
 const SETTLE_LIMIT_MS = 30_000;
 const KNOWN_LIMIT_MS = 1000;
 const END_LIMIT_MS = 10_000;
 const MONITOR_LIMIT_MS = 1000;
+const PRESS_EVERY_MS = 500;
 /** What QEMU may take to write its disks back. */
 const WRITE_BACK_LIMIT_MS = 30_000;
 
@@ -47,6 +64,7 @@ const startFailed = (text: string, cause?: unknown) => new SkerryError('guest_st
 export class VmGuests {
   readonly #options: VmGuestsOptions;
   readonly #live = new Map<Uid, LiveVm>();
+  readonly #turns = new Turns();
 
   constructor(options: VmGuestsOptions) {
     this.#options = options;
@@ -220,7 +238,7 @@ export class VmGuests {
     try {
       if (graceMs > 0) {
         folder.write({ ...record, asked: 'stopped' });
-        if (await this.#pressButton(uid)) await waitForEnd(process, graceMs, signal);
+        await this.#askToEnd(uid, process, graceMs, signal);
       }
       if (isAlive(process)) {
         folder.write({ ...record, asked: 'killed' });
@@ -234,6 +252,15 @@ export class VmGuests {
     }
     await exitFileOf(folder);
     return this.state(uid);
+  }
+
+  /** The button is pressed again and again: a system that still boots hears of none. */
+  async #askToEnd(uid: Uid, process: ProcessRef, graceMs: number, signal: AbortSignal): Promise<void> {
+    const until = performance.now() + graceMs;
+    while (performance.now() < until && (await this.#pressButton(uid))) {
+      const leftMs = until - performance.now();
+      if (await waitForEnd(process, Math.min(PRESS_EVERY_MS, leftMs), signal)) return;
+    }
   }
 
   /** ACPI's power button; one that holds still has to run to hear it. Returns whether QEMU took it. */
@@ -254,6 +281,21 @@ export class VmGuests {
     if (folder.exists) await clearGuest(folder);
     folder.remove();
     return { state: 'absent' };
+  }
+
+  /** What else is done with one, one after the other. Errors: guest_not_running where it is not there. */
+  alone<T>(uid: Uid, task: (about: VmAtHand) => Promise<T>): Promise<T> {
+    return this.#turns.take(uid, async () => {
+      const folder = this.folder(uid);
+      const { state } = await this.state(uid);
+      const record = folder.read();
+      if (state === 'absent' || !record?.made)
+        throw new SkerryError('guest_not_running', `there is no guest ${uid}`);
+      const qmp = state === 'running' ? this.watch(uid).qmp : undefined;
+      if (state === 'running' && !qmp)
+        throw new SkerryError('guest_unresponsive', `the monitor of ${record.spec.name} does not answer`);
+      return task({ folder, record, qmp });
+    });
   }
 
   list(): Uid[] {

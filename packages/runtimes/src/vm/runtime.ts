@@ -19,14 +19,29 @@ import {
 import { EventQueue } from '../event-queue.ts';
 import { logLines } from '../log-lines.ts';
 import { planGuest } from '../plan-guest.ts';
-import type { ConsolePower, GuestEvent, GuestSpec, GuestState, GuestStep, Runtime } from '../port.ts';
+import type {
+  ConsolePower,
+  DisplayPower,
+  ExecPower,
+  GuestEvent,
+  GuestSpec,
+  GuestState,
+  GuestStep,
+  PausePower,
+  ResizePower,
+  Runtime,
+  SnapshotPower,
+} from '../port.ts';
 import { type Acceleration, probeAcceleration } from '../qemu/acceleration.ts';
 import { openConsole } from '../qemu/console.ts';
+import { vmExec } from './exec.ts';
 import { VmGuests } from './guests.ts';
 import { type Arch, askMachine } from './machine.ts';
 import { vmGroupLimits, vmOverheadBytes } from './memory.ts';
+import { vmDisplay, vmPause, vmResize } from './powers.ts';
 import { probeVm } from './probe.ts';
 import { diskOf } from './record.ts';
+import { vmSnapshots } from './snapshots.ts';
 
 type Uid = Id<'instance'>;
 
@@ -71,6 +86,11 @@ class VmRuntime implements Runtime {
   readonly #options: VmRuntimeOptions;
   readonly #guests: VmGuests;
   readonly #events = new EventQueue();
+  readonly pause: PausePower;
+  readonly snapshot: SnapshotPower;
+  readonly display: DisplayPower;
+  readonly resize: ResizePower;
+  readonly exec: ExecPower;
   readonly #machines = new Map<Arch, Promise<string>>();
   #acceleration: Promise<Acceleration> | undefined;
 
@@ -91,6 +111,11 @@ class VmRuntime implements Runtime {
       machineFor: (arch, signal) => this.#machine(arch, signal),
       onEvent: (event) => this.#events.emit(event),
     });
+    this.pause = vmPause(this.#guests);
+    this.snapshot = vmSnapshots(this.#guests);
+    this.display = vmDisplay(this.#guests);
+    this.resize = vmResize(this.#guests);
+    this.exec = vmExec(this.#guests);
   }
 
   async start(signal: AbortSignal): Promise<void> {

@@ -53,8 +53,8 @@ const ENDS: Record<SectorEnd, (line: number[]) => number[]> = {
   ],
 };
 
-/** `text` gets a line end; at most about 100 characters. A raw disk of `sizeBytes`. */
-export function bootDisk(text: string, end: SectorEnd, sizeBytes = 64 * 1024): Buffer {
+/** `text` gets a line end; at most about 100 characters. A raw disk; the BIOS boots none smaller than a cylinder, 504 KiB. */
+export function bootDisk(text: string, end: SectorEnd, sizeBytes = 1024 * 1024): Buffer {
   const line = [...Buffer.from(`${text}\r\n`)].flatMap(putByte);
   const code = [...PROLOGUE, ...SERIAL, ...line, ...ENDS[end](line)];
   if (code.length > 446) throw new Error(`a boot sector has 446 bytes for code, not ${code.length}`);
