@@ -111,3 +111,26 @@ test('a command that is used wrongly ends with 2, and one without a program says
   const none = await cli(['status'], { env: { SKERRY_DATA: join(folder, 'none') } });
   expect(none).toMatchObject({ code: 1, stderr: expect.stringMatching(/skerry up/) });
 });
+
+test('a wait that takes too long says what it waits for, and takes nothing back', async () => {
+  const path = join(folder, 'slow.yaml');
+  writeFileSync(path, workload('  health: { tcp: { port: 9 } }').replace('wrong', 'slow'));
+  const ran = await skerry.try('apply', '-f', path, '--wait', '--timeout', '1s');
+  expect(ran.code).toBe(1);
+  expect(ran.stderr).toMatch(/not done within 1 s: slow 0\/1 ready.*--timeout/s);
+  expect(await skerry.json<unknown[]>('workload', 'list')).toHaveLength(1);
+  await skerry.run('delete', '-f', path, '--wait');
+});
+
+test('a change that a guest does not notice is planned as one', async () => {
+  const path = join(folder, 'calm.yaml');
+  const ports = (publish: string) =>
+    workload(`  ports: [{ name: http, port: 8080${publish} }]`).replace('wrong', 'calm');
+  writeFileSync(path, ports(''));
+  await skerry.run('apply', '-f', path, '--wait');
+  writeFileSync(path, ports(', publish: 39471'));
+  expect(await skerry.run('plan', '-f', path)).toMatch(/update instance calm-0 while it runs: ports changed/);
+  writeFileSync(path, ports('').replace('port: 8080', 'port: 8081'));
+  expect(await skerry.run('plan', '-f', path)).toMatch(/replace instance calm-0: ports changed/);
+  await skerry.run('delete', '-f', path, '--wait');
+});

@@ -7,7 +7,7 @@ export interface WaitOptions {
   readonly onChange?: (text: string) => void;
 }
 
-/** Resolves when `done` holds for what exists of the project's workloads. Errors: unavailable after the limit, with `pending`'s words. */
+/** Resolves when `done` holds for what exists of the project's workloads. Errors: not_in_time after the limit, with `pending`'s words. */
 export async function waitForWorkloads(
   client: Client,
   project: string,
@@ -33,10 +33,10 @@ export async function waitForWorkloads(
     clearTimeout(timer);
     stop.abort();
   }
-  throw new SkerryError('unavailable', `not done within ${options.limitMs / 1000} s: ${pending(known)}`);
+  throw new SkerryError('not_in_time', `not done within ${options.limitMs / 1000} s: ${pending(known)}`);
 }
 
-/** Resolves when no instance of the workloads has a guest any more. Errors: unavailable after the limit. */
+/** Resolves when no instance of the workloads has a guest any more. Errors: not_in_time after the limit. */
 export async function waitForStopped(
   client: Client,
   project: string,
@@ -64,7 +64,7 @@ export async function waitForStopped(
     stop.abort();
   }
   const running = left().map(({ metadata, status }) => `${metadata.name} is ${status.phase}`);
-  throw new SkerryError('unavailable', `not stopped within ${limitMs / 1000} s: ${running.join(', ')}`);
+  throw new SkerryError('not_in_time', `not stopped within ${limitMs / 1000} s: ${running.join(', ')}`);
 }
 
 export const isReady = (workload: Workload | undefined): boolean =>

@@ -72,7 +72,7 @@ const WAYS: Partial<Record<ErrorCode, () => Promise<unknown>>> = {
     return put('x', { ports: [{ name: 'http', port: 80, publish: 8080 }] });
   },
   address_exhausted: () => put('x', { replicas: 20 }),
-  unsupported: () => put('x', { runtime: 'vm', image: 'box' }),
+  unsupported: () => put('x', { runtime: 'container', image: 'box' }),
   image_not_found: () => put('x', { runtime: 'container', image: 'none' }),
   image_wrong_kind: () => put('x', { runtime: 'unikernel', image: 'box' }),
   image_invalid: () => harness.client.image.import({ project, body: Buffer.from('rubbish') }),
@@ -137,6 +137,7 @@ const ELSEWHERE: ErrorCode[] = [
   'cancelled',
   'registry_unavailable',
   'watch_too_slow',
+  'not_in_time',
   'data_folder_invalid',
 ];
 /** Errors of the other rooms, which the controller only passes on. */

@@ -188,6 +188,13 @@ export const ERRORS = define({
     title: 'Skerry does not run on this data folder',
     remedy: 'Start it with `skerry up`.',
   },
+  not_in_time: {
+    status: 504,
+    retry: 'later',
+    title: 'It was not done in the time that was given',
+    remedy:
+      'It goes on meanwhile: `skerry workload show NAME` tells what it waits for; `--timeout` gives it longer.',
+  },
   unavailable: {
     status: 503,
     retry: 'later',

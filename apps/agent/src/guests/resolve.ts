@@ -7,6 +7,7 @@ import type { DesiredInstance } from '@skerry/contract';
 import {
   defaultMemoryBytes,
   GUEST_DEFAULTS,
+  guestWords,
   type Image,
   type Millis,
   parseBandwidth,
@@ -23,18 +24,11 @@ import type { GuestSpec, VmGuest } from '@skerry/runtimes';
  * spec: a new default in a later version of the agent must not replace guests that run.
  */
 export function incarnationOf(desired: DesiredInstance): string {
-  const { template, network, imageDigest, restarts, rebuilds } = desired.spec;
-  const { cpus, memory, disk, pids } = template.resources ?? {};
-  const ports = template.ports?.map(({ name, port, protocol }) => [name, port, protocol]);
-  const { runtime, command, args, workingDir, env, volumes, address, display, security, sim } = template;
-  const { vm, system } = template;
-  const words = {
-    ...{ runtime, imageDigest, cpus, memory, disk, pids, command, args, workingDir, ports, volumes },
-    ...{ address, display, security, sim, ip: network?.address, mac: network?.mac, restarts, rebuilds },
-    ...{ vm, system, cdromDigest: desired.spec.cdromDigest },
-    env: env && Object.entries(env).sort(([a], [b]) => (a < b ? -1 : 1)),
-  };
-  return createHash('sha256').update(JSON.stringify(words)).digest('hex').slice(0, 16);
+  const { template, network, imageDigest, cdromDigest, restarts, rebuilds } = desired.spec;
+  const { resources, env, ...words } = guestWords(template);
+  const { address: ip, mac } = network ?? {};
+  const all = { ...words, ...resources, imageDigest, cdromDigest, ip, mac, restarts, rebuilds, env };
+  return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 16);
 }
 
 /** Undefined: this guest is not on the node network (`sim` has no packets). */

@@ -92,8 +92,10 @@ export function createCatalog(core: Core): Catalog {
         const users = [...core.view.all('workloads', project)]
           .filter(
             (one) =>
-              normalReference(one.spec.image) === name ||
-              (!others && one.status.imageDigest === stored.status.digest),
+              [one.spec.image, one.spec.vm?.cdrom].some(
+                (used) => used !== undefined && normalReference(used) === name,
+              ) ||
+              (!others && [one.status.imageDigest, one.status.cdromDigest].includes(stored.status.digest)),
           )
           .map((one) => one.metadata.name);
         if (users.length > 0) {
@@ -108,7 +110,10 @@ export function createCatalog(core: Core): Catalog {
       const freed: Promise<number> = freeing.then(async () => {
         await whenQuiet();
         const keep = new Set([...core.view.all('images')].map((image) => image.status.digest));
-        for (const instance of core.view.all('instances')) keep.add(instance.spec.imageDigest);
+        for (const { spec } of core.view.all('instances')) {
+          keep.add(spec.imageDigest);
+          if (spec.cdromDigest !== undefined) keep.add(spec.cdromDigest);
+        }
         return core.images.collect(keep);
       });
       freeing = freed.catch((error) => core.logger.warn({ err: error }, 'content could not be freed'));

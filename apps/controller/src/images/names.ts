@@ -29,6 +29,13 @@ const FITTING: Readonly<Record<RuntimeKind, readonly string[]>> = {
 /** What guests of the sim runtime start from, where the name stands for nothing. */
 export const NO_IMAGE = 'sim:none';
 
+/** Where an image is named, and the kinds that fit there; all where there are none. */
+export interface Place {
+  readonly field: string;
+  readonly kinds: readonly string[];
+}
+export const CDROM: Place = { field: 'spec.vm.cdrom', kinds: ['iso'] };
+
 /** The digest that a name stands for now. Errors: image_not_found, image_wrong_kind, both with details {field}. */
 export function resolveImage(
   draft: Draft,
@@ -36,8 +43,9 @@ export function resolveImage(
   name: string,
   runtime: RuntimeKind,
   digests: () => Iterable<Image>,
+  place: Place = { field: 'spec.image', kinds: FITTING[runtime] },
 ): string {
-  const field = 'spec.image';
+  const { field, kinds: fitting } = place;
   const reference = normalReference(name);
   let image = draft.get('images', project, reference);
   if (!image) {
@@ -56,7 +64,6 @@ export function resolveImage(
       },
     );
   }
-  const fitting = FITTING[runtime];
   if (fitting.length > 0 && !fitting.includes(image.status.kind)) {
     throw new SkerryError(
       'image_wrong_kind',

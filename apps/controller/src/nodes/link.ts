@@ -144,7 +144,10 @@ function desiredState(core: Core, node: string): DesiredState {
         usersOf(undefined, view, metadata.project!, metadata.name).length === 0,
     }));
   const images = new Set([...view.all('images')].map((image) => image.status.digest));
-  for (const { spec } of instances) images.add(spec.imageDigest);
+  for (const { spec } of instances) {
+    images.add(spec.imageDigest);
+    if (spec.cdromDigest !== undefined) images.add(spec.cdromDigest);
+  }
   return { generation: view.revision, instances, volumes, images: [...images] };
 }
 

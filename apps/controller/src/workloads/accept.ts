@@ -4,13 +4,14 @@ import type { WorkloadManifest } from '@skerry/contract/schema';
 import { manifestInvalid } from '@skerry/contract/schema';
 import { SkerryError, type Workload } from '@skerry/model';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
-import { resolveImage } from '../images/names.ts';
+import { CDROM, resolveImage } from '../images/names.ts';
 import { refuseDeleted, requireProject } from '../manifests/guards.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
 import type { View } from '../state/view.ts';
 import { converge, type World } from './converge.ts';
+import { misfitsOf } from './fitting.ts';
 
 export interface Accepted<T> {
   readonly outcome: 'created' | 'changed' | 'unchanged' | 'deleted';
@@ -29,17 +30,29 @@ export function putWorkload(
   const { name } = manifest.metadata;
   const { spec } = manifest;
   requireProject(draft, project);
+  const misfits = misfitsOf(spec);
+  if (misfits.length > 0) throw manifestInvalid(misfits);
   const stored = draft.get('workloads', project, name);
   requireConditions(conditions, stored?.metadata.revision, `the workload ${name}`);
   if (stored) refuseDeleted(stored, `the workload ${name}`);
   const imageDigest = resolveImage(draft, project, spec.image, spec.runtime, () =>
     view.all('images', project),
   );
+  const cdrom = spec.vm?.cdrom;
+  const cdromDigest =
+    cdrom === undefined
+      ? undefined
+      : resolveImage(draft, project, cdrom, 'vm', () => view.all('images', project), CDROM);
   requireVolumes(draft, project, manifest);
 
   const labels = { ...manifest.metadata.labels };
   const annotations = { ...manifest.metadata.annotations };
-  const specChanged = !stored || !same(stored.spec, spec) || stored.status.imageDigest !== imageDigest;
+  const digests = { imageDigest, ...(cdromDigest !== undefined && { cdromDigest }) };
+  const specChanged =
+    !stored ||
+    !same(stored.spec, spec) ||
+    stored.status.imageDigest !== imageDigest ||
+    stored.status.cdromDigest !== cdromDigest;
   const wordsChanged =
     !stored || !same(stored.metadata.labels, labels) || !same(stored.metadata.annotations, annotations);
   if (stored && !specChanged && !wordsChanged) return { outcome: 'unchanged', resource: stored, steps: [] };
@@ -49,7 +62,7 @@ export function putWorkload(
         ...stored,
         metadata: { ...touched(stored.metadata, world.now, { spec: specChanged }), labels, annotations },
         spec,
-        status: { ...stored.status, imageDigest },
+        status: { ...statusWithoutDigests(stored), ...digests },
       }
     : {
         apiVersion: 'skerry/v1',
@@ -57,7 +70,7 @@ export function putWorkload(
         metadata: newMetadata({ name, project, labels, annotations }, world.now),
         spec,
         control: { run: 'running', restarts: 0, rebuilds: 0 },
-        status: { observedGeneration: 0, replicas: 0, ready: 0, imageDigest },
+        status: { observedGeneration: 0, replicas: 0, ready: 0, ...digests },
       };
   const outcome = stored ? 'changed' : 'created';
   const own: Step = {
@@ -80,6 +93,11 @@ export function putWorkload(
     about: { kind: 'Workload', project, name, uid: workload.metadata.uid },
   });
   return { outcome, resource: resource!, steps: [own, ...steps] };
+}
+
+function statusWithoutDigests({ status }: Workload): Workload['status'] {
+  const { imageDigest, cdromDigest, ...rest } = status;
+  return rest;
 }
 
 function requireVolumes(draft: Draft, project: string, manifest: WorkloadManifest): void {

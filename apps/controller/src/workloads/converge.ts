@@ -7,7 +7,7 @@
  *   address are free again only when its agent has reported it absent.
  */
 import type { Step } from '@skerry/contract';
-import { type Instance, SkerryError, type Workload } from '@skerry/model';
+import { guestWords, type Instance, SkerryError, type Workload } from '@skerry/model';
 import { shortage } from '../admission/capacity.ts';
 import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
 import type { Ledger } from '../admission/ledger.ts';
@@ -48,7 +48,7 @@ export function converge(
   const steps: Step[] = [];
   const deleting = workload.metadata.deletedAt !== undefined;
   const replicas = deleting ? 0 : (workload.spec.replicas ?? 1);
-  const wanted = wantedOf(workload.spec, workload.control, workload.status.imageDigest ?? '');
+  const wanted = wantedOf(workload);
   const templateGeneration = workload.metadata.generation;
   const before = { ...world.ledger.project(project) };
   let reason: string | undefined;
@@ -216,6 +216,7 @@ export function converge(
     ready,
     ...(deleting ? { reason: `is being deleted, ${instances.size} to go` } : reason && { reason }),
     ...(workload.status.imageDigest !== undefined && { imageDigest: workload.status.imageDigest }),
+    ...(workload.status.cdromDigest !== undefined && { cdromDigest: workload.status.cdromDigest }),
   };
   const result = same(workload.status, status) ? workload : { ...workload, status };
   if (stored !== result) {
@@ -235,11 +236,9 @@ const step = (action: Step['action'], name: string, text: string): Step => ({
   name,
   text,
 });
-const specOf = ({ template, imageDigest, restarts, rebuilds }: Wanted) => ({
-  template,
-  imageDigest,
-  restarts,
-  rebuilds,
+const specOf = ({ cdromDigest, ...wanted }: Wanted) => ({
+  ...wanted,
+  ...(cdromDigest !== undefined && { cdromDigest }),
 });
 
 function changeStep(
@@ -252,6 +251,17 @@ function changeStep(
   if (wanted && run === 'running') {
     const fields = differences(instance.spec.template, wanted.template);
     if (instance.spec.imageDigest !== wanted.imageDigest && !fields.includes('image')) fields.push('image');
+    const replaces =
+      instance.spec.imageDigest !== wanted.imageDigest ||
+      instance.spec.cdromDigest !== wanted.cdromDigest ||
+      instance.spec.rebuilds !== wanted.rebuilds ||
+      !same(guestWords(instance.spec.template), guestWords(wanted.template));
+    if (fields.length > 0 && !replaces && instance.spec.restarts === wanted.restarts)
+      return step(
+        'update',
+        name,
+        `${prefix}update instance ${name} while it runs: ${fields.join(', ')} changed`,
+      );
     if (fields.length > 0)
       return step('replace', name, `${prefix}replace instance ${name}: ${fields.join(', ')} changed`);
     return step('restart', name, `${prefix}restart instance ${name}`);

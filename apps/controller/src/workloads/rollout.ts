@@ -2,12 +2,13 @@
  * Which instances may be changed now, when a workload's spec changed: those that serve nobody at once, those that serve
  * one at a time, and only when all changed ones are well. A bad spec thus stops at its first instance. Pure.
  */
-import type { Instance, WorkloadControl, WorkloadSpec } from '@skerry/model';
+import type { Instance, Workload, WorkloadSpec } from '@skerry/model';
 import { same } from '../state/resource.ts';
 
 export interface Wanted {
   readonly template: WorkloadSpec;
   readonly imageDigest: string;
+  readonly cdromDigest?: string | undefined;
   readonly restarts: number;
   readonly rebuilds: number;
 }
@@ -18,12 +19,15 @@ export function templateOf(spec: WorkloadSpec): WorkloadSpec {
   return template;
 }
 
-export function wantedOf(spec: WorkloadSpec, control: WorkloadControl, imageDigest: string): Wanted {
-  return { template: templateOf(spec), imageDigest, restarts: control.restarts, rebuilds: control.rebuilds };
+export function wantedOf({ spec, control, status }: Workload): Wanted {
+  const { imageDigest = '', cdromDigest } = status;
+  const { restarts, rebuilds } = control;
+  return { template: templateOf(spec), imageDigest, cdromDigest, restarts, rebuilds };
 }
 
 export const isCurrent = ({ spec }: Instance, wanted: Wanted): boolean =>
   spec.imageDigest === wanted.imageDigest &&
+  spec.cdromDigest === wanted.cdromDigest &&
   spec.restarts === wanted.restarts &&
   spec.rebuilds === wanted.rebuilds &&
   same(spec.template, wanted.template);

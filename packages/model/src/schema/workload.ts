@@ -206,6 +206,8 @@ export const WorkloadStatus = Type.Object({
   reason: Type.Optional(Type.String()),
   /** The image that the name stood for when the spec was accepted: `sha256:…`. */
   imageDigest: Type.Optional(Type.String()),
+  /** Likewise of `spec.vm.cdrom`. */
+  cdromDigest: Type.Optional(Type.String()),
 });
 export type WorkloadStatus = Static<typeof WorkloadStatus>;
 
