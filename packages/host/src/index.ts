@@ -1,4 +1,5 @@
 export * from './cgroup.ts';
+export * from './cgroup-clear.ts';
 export * from './cgroup-entry.ts';
 export * from './cgroup-make.ts';
 export * from './coalesce.ts';

@@ -94,6 +94,7 @@ export type GuestState =
   | { readonly state: 'exited'; readonly incarnation: string; readonly exit: GuestExit };
 
 export type GuestStep =
+  /** Where it is there in this incarnation nothing changes, whatever its state; another one is refused and left alone. */
   | { readonly do: 'create'; readonly spec: GuestSpec }
   | { readonly do: 'start'; readonly uid: Id<'instance'> }
   /** Asks the guest to end (SIGTERM, ACPI or the runtime's own way), waits `graceMs`, then forces. */

@@ -26,6 +26,15 @@ export function refusalPromises(suite: Suite): void {
     await suite.remove(uid);
   });
 
+  test('a guest is not made over one of another incarnation, which goes on', async () => {
+    const { spec, uid, state } = await suite.runSteadily();
+    const other = { ...spec, incarnation: `${spec.incarnation}-other` };
+    const create = suite.runtime.apply({ do: 'create', spec: other }, noSignal());
+    await expect(create).rejects.toMatchObject({ code: 'guest_start_failed' });
+    expect(await suite.runtime.recover(uid, noSignal())).toMatchObject({ state: 'running', pid: state.pid });
+    await suite.remove(uid);
+  });
+
   test('what is not there can be stopped, and what was never started too', async () => {
     const spec = await suite.make('steady');
     const stop = { do: 'stop', uid: spec.uid, graceMs: GRACE } as const;

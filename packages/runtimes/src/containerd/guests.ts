@@ -5,7 +5,7 @@
 import { chownSync, rmSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Identity } from '@skerry/host';
-import { cgroupHasSwapLimit, openFilesLimit, setNetnsSysctls } from '@skerry/host';
+import { cgroupHasSwapLimit, clearCgroup, openFilesLimit, setNetnsSysctls } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { GuestSpec, GuestState } from '../port.ts';
@@ -26,7 +26,7 @@ import { translate } from './failures.ts';
 import { execFolder, type GuestFiles, GuestFolders } from './guest-files.ts';
 import { ImageUnpacker } from './image-unpack.ts';
 import { USER_NAMESPACE } from './layer-source.ts';
-import { clearCgroup, removeShimSocket, unmountGuest } from './leftovers.ts';
+import { removeShimSocket, unmountGuest } from './leftovers.ts';
 import type { Logger } from './logger.ts';
 import { NETWORK_SYSCTLS, OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
 import { isPlainRoot, layerFolders, resolveUser } from './oci-user.ts';
@@ -152,9 +152,11 @@ export class Guests {
       }
     }
     const have = await this.state(uid, signal);
-    const same = have.state !== 'absent' && have.incarnation === spec.incarnation;
-    if (same && (have.state === 'created' || have.state === 'running')) return have;
-    if (have.state !== 'absent' || (await this.#hasLeftovers(uid, signal))) await this.remove(uid, signal);
+    if (have.state !== 'absent') {
+      if (have.incarnation === spec.incarnation) return have;
+      throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
+    }
+    if (await this.#hasLeftovers(uid, signal)) await this.remove(uid, signal);
     try {
       await this.#make(spec, signal);
       return { state: 'created', incarnation: spec.incarnation };

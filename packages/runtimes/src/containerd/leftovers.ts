@@ -4,12 +4,10 @@ import { rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   cgroupFolders,
-  cgroupProcesses,
   endProcess,
   type Identity,
   mountsBelow,
   processesWithArgument,
-  processRef,
   removeCgroup,
   unmountBelow,
 } from '@skerry/host';
@@ -25,16 +23,6 @@ export const shimSocket = (engineSocket: string, namespace: string, id: string):
       .update(join(engineSocket, namespace, id))
       .digest('hex'),
   );
-
-/** Ends what is still in the guest's control group, and removes the group. Returns whether it is gone. */
-export async function clearCgroup(path: string): Promise<boolean> {
-  for (let round = 0; round < 5; round++) {
-    if (removeCgroup(path)) return true;
-    const left = cgroupProcesses(path).flatMap((pid) => processRef(pid) ?? []);
-    await Promise.all(left.map((ref) => endProcess(ref, 0)));
-  }
-  return false;
-}
 
 export function removeShimSocket(engine: Engine, identity: Identity, id: string): void {
   rmSync(shimSocket(engine.socket, identity.engineNamespace, id), { force: true });
