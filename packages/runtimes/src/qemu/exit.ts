@@ -66,7 +66,7 @@ function byItself(end: GuestEnd, evidence: ExitEvidence): GuestExit {
   }
   if (code === 0) return { reason: 'completed', code, message: 'ended by itself with code 0', atMs };
   if (code !== undefined) {
-    const reason = PANIC_CODES.has(code) ? 'panic' : 'error';
+    const reason = evidence.family === 'pebble' && PANIC_CODES.has(code) ? 'panic' : 'error';
     return { reason, code, message: `ended by itself with code ${code}${lastWords(console)}`, atMs };
   }
   if (shutdown === 'guest-reset') {

@@ -21,8 +21,8 @@ export function readBzImage(source: ByteSource): BzImage | string | undefined {
   if (protocol < 0x200) return 'the Linux kernel has a boot header before version 2.00';
   const setupBytes = ((head[0x1f1] || 4) + 1) * SECTOR_BYTES;
   const bodyBytes = head.readUInt32LE(0x1f4) * 16;
-  // Before 2.04 the upper half of the length was not told.
-  if (protocol >= 0x204 && setupBytes + bodyBytes > source.size)
+  // Before 2.04 the upper half of the length was not told. It counts in paragraphs of 16 bytes, the last may be half full.
+  if (protocol >= 0x204 && setupBytes + bodyBytes - 15 > source.size)
     return `the Linux kernel is cut off: it has ${source.size} bytes of ${setupBytes + bodyBytes}`;
   const pointer = head.readUInt16LE(0x20e);
   const at = pointer + SECTOR_BYTES;

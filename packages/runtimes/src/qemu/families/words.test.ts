@@ -84,7 +84,7 @@ const own = { command: ['/app'], args: ['-v', '2'] };
 
 describe('the words for a unikernel', () => {
   test.each<[Family, string]>([
-    ['unikraft', 'thermo-1 netdev.ip=10.64.3.7/20:10.64.0.1:10.64.0.2 -- /app -v 2'],
+    ['unikraft', 'netdev.ip=10.64.3.7/20:10.64.0.1:10.64.0.2 -- /app -v 2'],
     [
       'osv',
       '--ip=eth0,10.64.3.7,255.255.240.0 --defaultgw=10.64.0.1 --nameserver=10.64.0.2 --power-off-on-abort /app -v 2',
@@ -107,7 +107,7 @@ describe('the words for a unikernel', () => {
   });
 
   test.each<[Family, string]>([
-    ['unikraft', 'thermo-1 -- /app -v 2'],
+    ['unikraft', '-- /app -v 2'],
     ['osv', '--power-off-on-abort /app -v 2'],
     ['solo5', '/app -v 2'],
     ['hermit', '-- /app -v 2'],

@@ -41,9 +41,11 @@ const unikraftAddress = ({ address, version }: Told): string[] => {
     : [`netdev.ip=${address.address}/${prefixLength}:${gateway}:${dns}`];
 };
 
-/** `argv0 [kernel parameters] -- [application's words]`; a list is `name=[ "one" "two" ]`. */
+/**
+ * `[kernel parameters] -- [application's words]`, behind the name of the kernel file, which QEMU puts before what a multiboot
+ * kernel is told; a list is `name=[ "one" "two" ]`.
+ */
 const unikraft: Words = (told) => [
-  told.name,
   ...unikraftAddress(told),
   ...(told.hasInitrd ? ['vfs.fstab=[ "initrd0:/:extract::ramfs=1:" ]'] : []),
   ...(told.env.length > 0

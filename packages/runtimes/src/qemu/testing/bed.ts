@@ -57,12 +57,7 @@ export class QemuBed {
   async functionSpec(source: string, changes: Partial<GuestSpec> = {}): Promise<GuestSpec> {
     const uid = newId<'instance'>();
     const { digest } = await this.images.createFunction(source, 'f.ts');
-    const slot = this.#slot++;
-    const address = addressOfSlot(parseSubnet(this.network.subnet), slot);
-    const mac = macOfSlot(this.identity, slot);
-    const request = { uid, hostname: `g-${slot}`, kind: 'tap', slot, address, mac, ports: [] } as const;
-    const network = await this.network.attach(request, signal);
-    return this.#spec(uid, digest, { network, ...changes });
+    return this.#spec(uid, digest, { ...(await this.#attached(uid)), ...changes });
   }
 
   /** A kernel of a few bytes without a network. */
@@ -71,6 +66,24 @@ export class QemuBed {
     writeFileSync(path, tinyKernel(text, end, boot));
     const [image] = await this.images.importFile(path, { reference: 'tiny:1', signal });
     return this.#spec(newId<'instance'>(), image!.facts.digest, {});
+  }
+
+  /** On the node network. */
+  async #attached(uid: Id<'instance'>): Promise<Partial<GuestSpec>> {
+    const slot = this.#slot++;
+    const address = addressOfSlot(parseSubnet(this.network.subnet), slot);
+    const mac = macOfSlot(this.identity, slot);
+    const request = { uid, hostname: `g-${slot}`, kind: 'tap', slot, address, mac, ports: [] } as const;
+    return { network: await this.network.attach(request, signal) };
+  }
+
+  /** From any file that the image store takes, as a guest on the node network. */
+  async fileSpec(file: Buffer, changes: Partial<GuestSpec> = {}): Promise<GuestSpec> {
+    const path = join(this.identity.dataDir, 'file');
+    writeFileSync(path, file);
+    const [image] = await this.images.importFile(path, { reference: 'file:1', signal });
+    const uid = newId<'instance'>();
+    return this.#spec(uid, image!.facts.digest, { ...(await this.#attached(uid)), ...changes });
   }
 
   /** What the host still has of a guest; its tap is taken away first. */
