@@ -6,6 +6,8 @@ import { connect, type Socket } from 'node:net';
 import { SkerryError } from '@skerry/model';
 
 const ANSWER_LIMIT_MS = 5000;
+/** An agent that is there answers at once. */
+const GREETING_LIMIT_MS = 3000;
 /** Output of a command comes whole and in base64. */
 const LINE_LIMIT = 64 * 1024 * 1024;
 
@@ -74,7 +76,7 @@ export class GuestAgent {
   async #synchronise(): Promise<void> {
     const id = Math.floor(Math.random() * 2 ** 31);
     this.#socket.write(`${JSON.stringify({ execute: 'guest-sync', arguments: { id } })}\n`);
-    const until = performance.now() + ANSWER_LIMIT_MS;
+    const until = performance.now() + GREETING_LIMIT_MS;
     for (;;) {
       const answer = await this.#line(until - performance.now());
       if (answer.return === id) return;

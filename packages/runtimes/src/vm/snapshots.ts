@@ -40,9 +40,12 @@ async function known(folder: VmFolder, qmp: QmpClient | undefined, signal: Abort
   return (JSON.parse(text) as { snapshots?: Known[] }).snapshots ?? [];
 }
 
+/** Commas end an option's value: doubled, they do not (qemu(1), "-drive"). */
+const asQcow2 = (path: string) => `driver=qcow2,file.driver=file,file.filename=${path.replaceAll(',', ',,')}`;
+
 export function vmSnapshots(guests: VmGuests): SnapshotPower {
   const offline = (folder: VmFolder, action: '-c' | '-a' | '-d', name: string, signal: AbortSignal) =>
-    qemuImg(['snapshot', '-q', action, name, '-f', 'qcow2', diskOf(folder)], signal);
+    qemuImg(['snapshot', '-q', action, name, '--image-opts', asQcow2(diskOf(folder))], signal);
   const find = async (folder: VmFolder, qmp: QmpClient | undefined, name: string, signal: AbortSignal) =>
     (await known(folder, qmp, signal)).find((one) => one.name === name);
 
