@@ -93,7 +93,7 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.security.capabilities':
       'Beyond the default set. Those that would give the node away are refused with `unsupported`.',
     'spec.security.userNamespace':
-      'Root inside is nobody on the node. `exec` does not reach into such a container yet. Default false.',
+      'Root inside is nobody on the node. Default false.',
     'spec.placement': 'Where. There is one node, so that only `nodeSelector` has an effect.',
     'spec.placement.near': NOT_YET,
     'spec.placement.near.accessPoints': NOT_YET,

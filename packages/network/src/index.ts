@@ -5,6 +5,7 @@ export {
   parseSubnet,
   type Subnet,
 } from './addressing.ts';
+export { handOverNetns } from './hand-over.ts';
 export { createLinuxNetwork, type LinuxNetworkOptions, type NetworkLogger } from './linux.ts';
 export type * from './port.ts';
 export { createSimNetwork, type SimNetworkOptions } from './sim.ts';

@@ -8,6 +8,7 @@ import type { Identity } from '@skerry/host';
 import { cgroupHasSwapLimit, clearCgroup, openFilesLimit, setNetnsSysctls } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
+import { handOverNetns } from '@skerry/network';
 import type { GuestSpec, GuestState } from '../port.ts';
 import { jsonAny, type Mount, packAny, toMillis } from './api.ts';
 import {
@@ -206,9 +207,6 @@ export class Guests {
     };
     const [rootfs] = await Promise.all([
       preparing,
-      shift !== undefined && spec.network?.kind === 'netns'
-        ? setNetnsSysctls(spec.network.path, NETWORK_SYSCTLS, signal)
-        : undefined,
       this.#client.call('Containers.Create', { container }, { signal }),
     ]);
     const query = `--folder=${encodeURIComponent(files.folder)}`;
@@ -268,21 +266,33 @@ export class Guests {
     if (have.state === 'absent')
       throw new SkerryError('guest_start_failed', `there is no container ${uid} to start`);
     if (have.state !== 'created') return have;
+    const spec = this.folders.read(uid)?.spec;
     let pid: number;
     try {
+      if (spec?.security.userNamespace && spec.network?.kind === 'netns') {
+        await this.#joinNetwork(uid, spec.network, signal);
+      }
       ({ pid } = await this.#client.call('Tasks.Start', { containerId: uid }, { signal }));
     } catch (error) {
-      throw translate(
-        error,
-        'guest_start_failed',
-        `${this.folders.read(uid)?.spec.name ?? uid} could not be started`,
-      );
+      throw translate(error, 'guest_start_failed', `${spec?.name ?? uid} could not be started`);
     }
     const startedAtMs = Date.now();
     const record = this.folders.read(uid);
     if (record) this.folders.write(uid, { ...record, startedAtMs });
     if (record?.exit) return { state: 'exited', incarnation: have.incarnation, exit: record.exit };
     return { state: 'running', incarnation: have.incarnation, pid, startedAtMs };
+  }
+
+  /** Of a guest that was made and waits for its start. */
+  async #joinNetwork(
+    uid: Id<'instance'>,
+    network: Extract<GuestSpec['network'], { kind: 'netns' }>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const task = await this.#task(uid, signal);
+    if (!task) throw new SkerryError('guest_start_failed', 'it is gone before its start');
+    await handOverNetns(network, task.pid, signal);
+    await setNetnsSysctls(network.path, NETWORK_SYSCTLS, signal);
   }
 
   async stop(uid: Id<'instance'>, graceMs: Millis, signal: AbortSignal): Promise<GuestState> {

@@ -8,6 +8,7 @@ import { createWorld, guestSpec, logText, run, shell, type World } from './testi
 let world: World;
 let runtime: Runtime;
 const made: string[] = [];
+const devices: string[] = [];
 const signal = AbortSignal.timeout(300_000);
 const ip = (...args: string[]) => runHost('ip', args, { signal, timeoutMs: 10_000 });
 const ADDRESS = '10.201.77.2';
@@ -19,6 +20,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await world.end();
+  for (const device of devices) await ip('link', 'delete', device);
   for (const netns of made) await ip('netns', 'delete', netns);
 });
 
@@ -28,7 +30,12 @@ async function attached(change: Partial<GuestSpec>): Promise<GuestSpec> {
   made.push(netns);
   await ip('netns', 'add', netns);
   await ip('-n', netns, 'link', 'set', 'lo', 'up');
-  await ip('-n', netns, 'address', 'add', `${ADDRESS}/32`, 'dev', 'lo');
+  const device = `${world.identity.interfacePrefix}n${made.length}`;
+  await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns);
+  devices.push(device);
+  await ip('link', 'set', device, 'up');
+  await ip('-n', netns, 'address', 'add', `${ADDRESS}/24`, 'dev', 'eth0');
+  await ip('-n', netns, 'link', 'set', 'eth0', 'up');
   const spec = guestSpec(world.images, change);
   const address = { address: ADDRESS, prefixLength: 24, gateway: '10.201.77.1', dns: '10.201.77.1' };
   const network = { ...address, uid: spec.uid, mac: '02:00:00:00:00:01', mtu: 1500 };
@@ -66,6 +73,26 @@ test.each([
   await eventually('it listens', async () =>
     ['tcp', 'tcp6'].some((name) => /:0050 \S+ 0A /.test(readFileSync(`/proc/${pid}/net/${name}`, 'utf8'))),
   );
+  await runtime.apply({ do: 'stop', uid: spec.uid, graceMs: 100 as never }, signal);
+  await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+});
+
+test('a mapped root owns its network, and programs can be started beside it', async () => {
+  const base = await attached(shell('exec sleep 1000'));
+  const spec = { ...base, security: { ...base.security, userNamespace: true } };
+  await run(runtime, spec);
+  const script = `ip -o -4 address show eth0; ip route; cat /proc/self/uid_map; ip link set eth0 mtu 1400 2>&1`;
+  const session = await runtime.exec!.exec(
+    spec.uid,
+    { command: ['sh', '-c', script], terminal: false },
+    signal,
+  );
+  let text = '';
+  for await (const { data } of session.output) text += Buffer.from(data).toString();
+  expect(text).toContain(`${ADDRESS}/24`);
+  expect(text).toContain('default via 10.201.77.1 dev eth0');
+  expect(text).not.toMatch(/^ +0 +0 /m); // root inside is somebody else outside
+  expect(await session.exit).not.toBe(0); // it has no CAP_NET_ADMIN all the same
   await runtime.apply({ do: 'stop', uid: spec.uid, graceMs: 100 as never }, signal);
   await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
 });

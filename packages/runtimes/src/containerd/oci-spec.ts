@@ -92,7 +92,11 @@ export function processSpec(input: SpecInput) {
 function namespaces(guest: GuestSpec) {
   return [
     ...['pid', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
-    guest.network?.kind === 'netns' ? { type: 'network', path: guest.network.path } : { type: 'network' },
+    // A mapped guest's must belong to its user namespace, or nothing could be executed in it later (setns(2)): runc makes
+    // it, and the interface is handed over before the start.
+    guest.network?.kind === 'netns' && !guest.security.userNamespace
+      ? { type: 'network', path: guest.network.path }
+      : { type: 'network' },
     ...(guest.security.userNamespace ? [{ type: 'user' }] : []),
   ];
 }

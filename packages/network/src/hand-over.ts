@@ -1,0 +1,33 @@
+/**
+ * Gives a prepared interface to a network namespace that a process has of its own: for engines that make the namespace
+ * themselves, and for guests whose user namespace must own it. Afterwards the attachment's name leads to that namespace, so
+ * whoever looks for the guest's interface finds it as before, and detaching it leaves nothing.
+ */
+import { ipBatch } from '@skerry/host';
+import { SkerryError } from '@skerry/model';
+import type { Attachment } from './port.ts';
+
+type NetnsAttachment = Extract<Attachment, { kind: 'netns' }>;
+
+/** `pid`: a process in the namespace. Errors: host_command_failed with what could not be done. */
+export async function handOverNetns(
+  attachment: NetnsAttachment,
+  pid: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { netns, address, prefixLength, gateway } = attachment;
+  const refuse = (text: string) =>
+    new SkerryError('host_command_failed', `the interface of ${address} could not be handed over: ${text}`);
+  const [moved] = await ipBatch([`link set dev eth0 netns ${pid}`], signal, netns);
+  if (moved) throw refuse(moved.text);
+  const [named] = await ipBatch([`netns delete ${netns}`, `netns attach ${netns} ${pid}`], signal);
+  if (named) throw refuse(named.text);
+  const inside = [
+    'link set dev lo up',
+    'link set dev eth0 addrgenmode none up', // no IPv6 on the node network
+    `addr replace ${address}/${prefixLength} dev eth0`,
+    `route replace default via ${gateway}`,
+  ];
+  const [set] = await ipBatch(inside, signal, netns);
+  if (set) throw refuse(set.text);
+}
