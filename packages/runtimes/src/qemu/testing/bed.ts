@@ -82,8 +82,13 @@ export class QemuBed {
     const path = join(this.identity.dataDir, 'file');
     writeFileSync(path, file);
     const [image] = await this.images.importFile(path, { reference: 'file:1', signal });
+    return { ...(await this.plainSpec(changes)), imageDigest: image!.facts.digest };
+  }
+
+  /** A guest on the node network, without an image. */
+  async plainSpec(changes: Partial<GuestSpec> = {}): Promise<GuestSpec> {
     const uid = newId<'instance'>();
-    return this.#spec(uid, image!.facts.digest, { ...(await this.#attached(uid)), ...changes });
+    return this.#spec(uid, '', { ...(await this.#attached(uid)), ...changes });
   }
 
   /** What the host still has of a guest; its tap is taken away first. */
