@@ -1,24 +1,12 @@
 /** The image room of a node: takes files, pulls, functions; keeps blobs and records; forgets what nobody needs. */
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '@skerry/model';
 import { BlobStore } from './content/blob-store.ts';
 import { type ImageRecord, Records } from './content/records.ts';
 import { storeFunction } from './functions/store-function.ts';
-import { stageTar } from './oci/archive.ts';
-import { keepArchive, readArchive } from './oci/import-archive.ts';
-import { stageFolder } from './oci/layout-folder.ts';
+import { type Found, lookAt } from './look.ts';
 import type { ImageStore } from './port.ts';
-import { recognise } from './recognise.ts';
 import { pullImage } from './registry/pull.ts';
-import { stageKernel } from './unikernel/stage-kernel.ts';
-
-/** What a file turned out to be, not yet kept. */
-interface Found {
-  readonly images: readonly { readonly reference: string | undefined; readonly record: ImageRecord }[];
-  keep(): Promise<void>;
-  discard(): Promise<void>;
-}
 
 /** Names that an image may have on a node; whether one means a registry, only a pull asks. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$/;
@@ -46,31 +34,6 @@ export async function createImageStore(options: ImageStoreOptions): Promise<Imag
       return await task();
     } finally {
       writers--;
-    }
-  };
-
-  const look = async (
-    path: string,
-    signal: AbortSignal,
-    progress: (done: number, total: number) => void,
-  ): Promise<Found> => {
-    const what = await recognise(path);
-    if (what === 'kernel') {
-      const { record, staged } = await stageKernel(path, blobs, signal);
-      const images = [{ reference: undefined, record }];
-      return { images, keep: () => blobs.commit(staged), discard: () => blobs.discard(staged) };
-    }
-    const { size } = await stat(path);
-    const archive =
-      what === 'folder'
-        ? await stageFolder(path, blobs, signal)
-        : await stageTar(path, blobs, signal, (done) => progress(done, size));
-    try {
-      const images = await readArchive(archive, signal);
-      return { images, keep: () => keepArchive(archive, images, blobs), discard: () => archive.discard() };
-    } catch (error) {
-      await archive.discard();
-      throw error;
     }
   };
 
@@ -102,7 +65,7 @@ export async function createImageStore(options: ImageStoreOptions): Promise<Imag
 
   const importFile: ImageStore['importFile'] = (path, { reference, signal, progress }) =>
     writing(async () => {
-      const found = await look(path, signal, progress ?? (() => undefined));
+      const found = await lookAt(path, blobs, signal, progress ?? (() => undefined));
       try {
         const named = nameAll(found, reference);
         await found.keep();

@@ -144,8 +144,20 @@ export class BlobStore {
     return { path, digest: `sha256:${hash.digest('hex')}`, sizeBytes };
   }
 
-  stageFile(path: string, signal?: AbortSignal): Promise<StagedBlob> {
-    return this.stage(createReadStream(path, { highWaterMark: 1024 * 1024 }), signal);
+  stageFile(
+    path: string,
+    signal?: AbortSignal,
+    { sparse = false, progress }: { sparse?: boolean; progress?: (done: number) => void } = {},
+  ): Promise<StagedBlob> {
+    const source = createReadStream(path, { highWaterMark: 1024 * 1024 });
+    if (!progress) return this.stage(source, signal, { sparse });
+    const told = (async function* () {
+      for await (const piece of source) {
+        progress(source.bytesRead);
+        yield piece as Buffer;
+      }
+    })();
+    return this.stage(told, signal, { sparse });
   }
 
   stageText(text: string): Promise<StagedBlob> {

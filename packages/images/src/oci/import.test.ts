@@ -196,7 +196,7 @@ describe('hostile archives are refused, with the entry named', () => {
   test.each<[string, TarEntry, RegExp]>([
     ['a name that climbs', { name: '../../etc/cron.d/x', body: 'x' }, /image_invalid.*\.\.\/\.\.\/etc\/cron/],
     ['a name that climbs later', { name: 'a/../../b', body: 'x' }, /image_invalid.*a\/\.\.\/\.\.\/b/],
-    ['an absolute name', { name: '/etc/passwd', body: 'x' }, /image_invalid.*"\/etc\/passwd"/],
+    ['an absolute name', { name: '/blobs/passwd', body: 'x' }, /image_invalid.*"\/blobs\/passwd"/],
     [
       'a symbolic link that climbs',
       { name: 'l', type: 'symlink', linkname: '../../etc/shadow' },
@@ -212,7 +212,7 @@ describe('hostile archives are refused, with the entry named', () => {
       { name: 'l', type: 'link', linkname: '/etc/shadow' },
       /image_invalid.*etc\/shadow/,
     ],
-    ['a device', { name: 'dev', type: 'character-device' }, /image_invalid.*character-device/],
+    ['a device', { name: 'blobs/dev', type: 'character-device' }, /image_invalid.*character-device/],
     [
       'a long name that climbs',
       { name: `${'a/'.repeat(200)}${'../'.repeat(201)}etc/x`, body: 'x' },
@@ -370,9 +370,9 @@ describe('archives that lie', () => {
 describe('files that are no archive', () => {
   test.each<[string, Buffer, RegExp]>([
     ['text', Buffer.from('hello, I am a text'), /it is a text; a function is made with/],
-    ['a qcow2 disk', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), /disk image \(qcow2\)/],
+    ['a qcow2 disk', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), /the qcow2 disk is refused: its header is cut off/],
     ['a zip archive', Buffer.from('PK\x03\x04\0\0', 'latin1'), /zip archive/],
-    ['an xz file', Buffer.from('fd377a585a0000', 'hex'), /unxz/],
+    ['an xz file', Buffer.from('fd377a585a0000', 'hex'), /can not be unpacked: xz/],
     ['nothing', Buffer.alloc(0), /the file is empty/],
     ['zeros', Buffer.alloc(2000), /not recognised\. container archives/],
     ['gzip of something else', gzipSync('hello'), /image_invalid/],
