@@ -32,5 +32,7 @@ export const GUEST_DEFAULTS = {
     failures: 3,
     /** Failures before the first success count only after it. */
     startPeriodMs: 30_000 as Millis,
+    /** Of a virtual machine: an emulated one that installs itself at its first boot takes minutes. */
+    machineStartPeriodMs: 600_000 as Millis,
   },
 } as const;

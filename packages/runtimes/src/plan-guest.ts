@@ -2,7 +2,10 @@
 import type { Id, Millis } from '@skerry/model';
 import type { GuestSpec, GuestState, GuestStep } from './port.ts';
 
-/** `want` undefined: the guest is to be gone. A guest of another incarnation is replaced. An exited one is started anew from `create`. */
+/**
+ * `want` undefined: the guest is to be gone. A guest of another incarnation is replaced. An exited one is started anew from
+ * `create`. Where both have the same root the disk stays: nothing is removed.
+ */
 export function planGuest(
   want: GuestSpec | undefined,
   have: GuestState,
@@ -16,8 +19,12 @@ export function planGuest(
       if (have.state === 'created') return [{ do: 'start', uid }];
     }
     if (have.state === 'running') steps.push({ do: 'stop', uid, graceMs });
-    steps.push({ do: 'remove', uid });
+    if (!keepsRoot(want, have)) steps.push({ do: 'remove', uid });
   }
   if (want) steps.push({ do: 'create', spec: want }, { do: 'start', uid });
   return steps;
 }
+
+/** Whether the guest that is wanted goes on with the disk of the one that is there. */
+export const keepsRoot = (want: GuestSpec | undefined, have: GuestState): boolean =>
+  want?.root !== undefined && have.state !== 'absent' && have.root === want.root;

@@ -42,6 +42,11 @@ export interface GuestSpec {
   /** Changes when the guest must be made anew. */
   readonly incarnation: string;
   readonly imageDigest: string;
+  /**
+   * Given where the guest's root disk is to outlive its incarnations (a virtual machine, a system container): another
+   * incarnation with the same root goes on with the disk that is there, as a machine does whose memory was changed.
+   */
+  readonly root?: string;
   readonly cpus: number;
   readonly memoryBytes: Bytes;
   /** Limit of the guest's own writable layer. */
@@ -82,19 +87,28 @@ export interface GuestSpec {
 
 export type GuestState =
   | { readonly state: 'absent' }
-  | { readonly state: 'created'; readonly incarnation: string }
+  | { readonly state: 'created'; readonly incarnation: string; readonly root?: string }
   | {
       readonly state: 'running';
       readonly incarnation: string;
+      readonly root?: string;
       readonly pid: number;
       readonly startedAtMs: number;
       /** It holds still: asked for, or its disk could not be written (`why`). */
       readonly paused?: { readonly why: 'asked' | 'disk-full' | 'io-error' };
     }
-  | { readonly state: 'exited'; readonly incarnation: string; readonly exit: GuestExit };
+  | {
+      readonly state: 'exited';
+      readonly incarnation: string;
+      readonly root?: string;
+      readonly exit: GuestExit;
+    };
 
 export type GuestStep =
-  /** Where it is there in this incarnation nothing changes, whatever its state; another one is refused and left alone. */
+  /**
+   * Where it is there in this incarnation nothing changes, whatever its state; another one is refused and left alone. But one
+   * with the same root that does not run is made anew over its disk.
+   */
   | { readonly do: 'create'; readonly spec: GuestSpec }
   | { readonly do: 'start'; readonly uid: Id<'instance'> }
   /** Asks the guest to end (SIGTERM, ACPI or the runtime's own way), waits `graceMs`, then forces. */

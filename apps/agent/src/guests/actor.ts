@@ -14,6 +14,12 @@ import { type Action, decide, type Want } from './decide.ts';
 import { Guest } from './guest.ts';
 import { attachRequestOf, incarnationOf } from './resolve.ts';
 
+const PAUSED = {
+  asked: 'it is paused; `skerry workload resume` lets it go on',
+  'disk-full': 'it holds still: the disk of the node is full; it goes on when there is room',
+  'io-error': 'it holds still: its disk could not be read or written',
+} as const;
+
 /** More actions than any way through the phases needs: beyond it something goes round in circles. */
 const MAX_ACTIONS = 24;
 
@@ -117,7 +123,7 @@ export class GuestActor {
         have: this.#guest.have,
         attachedKey: this.#guest.attachedKey,
         heardExit: this.#guest.heardExit,
-        unhealthy: this.#guest.watch.unhealthy,
+        unhealthy: this.#guest.isPaused ? undefined : this.#guest.watch.unhealthy,
         hold: this.#guest.wish.hold,
         nowMs: this.#context.clock.nowMs(),
       });
@@ -200,8 +206,19 @@ export class GuestActor {
       this.#guest.journal.move('starting', { ready: false });
     if (record.phase === 'starting' && !this.#guest.watch.checked(desired))
       this.#guest.journal.move('running', { ready: true });
-    if (record.phase === 'running' && record.reason !== undefined) this.#guest.journal.clear('reason');
-    this.#guest.watch.follow(desired);
+    this.#tellPause();
+    if (this.#guest.isPaused) this.#guest.watch.stop();
+    else this.#guest.watch.follow(desired);
+  }
+
+  /** Why it holds still, for as long as it does. */
+  #tellPause(): void {
+    const { record } = this.#guest.journal;
+    if (record.phase !== 'running') return;
+    const have = this.#guest.have;
+    const why = have?.state === 'running' && have.paused ? PAUSED[have.paused.why] : undefined;
+    if (why !== undefined && record.reason !== why) this.#guest.journal.set({ reason: why });
+    else if (why === undefined && record.reason !== undefined) this.#guest.journal.clear('reason');
   }
 
   #wait(delayMs: number): void {

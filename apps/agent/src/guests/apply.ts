@@ -46,7 +46,9 @@ export async function applySteps(
   const volumePaths = new Map<string, string>();
 
   const guest = async (step: GuestStep, undo: UndoStack) => {
-    if (step.do === 'create') {
+    // A disk that lasts was there before this start, and what failed did not fail for it.
+    const lasts = step.do === 'create' && step.spec.root !== undefined && state.state !== 'absent';
+    if (step.do === 'create' && !lasts) {
       undo.push('remove the guest', async () => {
         await runtime.apply({ do: 'remove', uid }, new AbortController().signal);
       });

@@ -21,7 +21,7 @@ import type { ActorContext, GuestRequest } from './context.ts';
 import type { Action } from './decide.ts';
 import { Journal } from './journal.ts';
 import { CLEAR, type NodeStep, planStart } from './plan.ts';
-import { attachRequestOf, incarnationOf, restartPolicyOf, stopGraceOf } from './resolve.ts';
+import { attachRequestOf, incarnationOf, isLasting, restartPolicyOf, stopGraceOf } from './resolve.ts';
 import { Watch } from './watch.ts';
 
 /** The node failed, not the guest: its ends are not charged with it, and its policy is not asked. */
@@ -66,6 +66,11 @@ export class Guest {
       acknowledged: (changed) => context.records.save(changed),
     });
     this.watch = new Watch(context, this.journal);
+  }
+
+  /** It holds still and answers no health check: that is no fault of it. */
+  get isPaused(): boolean {
+    return this.have?.state === 'running' && this.have.paused !== undefined;
   }
 
   get record(): Readonly<InstanceRecord> {
@@ -160,7 +165,8 @@ export class Guest {
     });
     if (this.record.exits.length > 0) await this.#context.records.flush(); // the reason must outlive the old guest
     // what failed to start once is not trusted to be whole
-    if (madeBefore) this.have = await runtime.apply({ do: 'remove', uid: this.uid }, signal);
+    if (madeBefore && !isLasting(template))
+      this.have = await runtime.apply({ do: 'remove', uid: this.uid }, signal);
     const state = await this.#apply(runtime, planStart(desired), signal);
     const startMs = clock.monotonicMs() - beganMs;
     const startedAtMs = state.state === 'running' ? state.startedAtMs : clock.nowMs();

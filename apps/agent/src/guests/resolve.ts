@@ -13,6 +13,7 @@ import {
   parseBandwidth,
   parseBytes,
   parseMillis,
+  type RuntimeKind,
   type WorkloadSpec,
 } from '@skerry/model';
 import type { Attachment, AttachRequest } from '@skerry/network';
@@ -29,6 +30,16 @@ export function incarnationOf(desired: DesiredInstance): string {
   const { address: ip, mac } = network ?? {};
   const all = { ...words, ...resources, imageDigest, cdromDigest, ip, mac, restarts, rebuilds, env };
   return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 16);
+}
+
+/** Runtimes whose guests are machines to people: their root disk stays until image or rebuild counter say otherwise. */
+const LASTING: ReadonlySet<RuntimeKind> = new Set(['vm', 'system']);
+
+export const isLasting = ({ runtime }: WorkloadSpec): boolean => LASTING.has(runtime);
+
+/** What the root disk was made from; undefined where it goes with each incarnation. */
+function rootOf({ spec: { template, imageDigest, rebuilds } }: DesiredInstance): string | undefined {
+  return isLasting(template) ? `${imageDigest}/${rebuilds}` : undefined;
 }
 
 /** Undefined: this guest is not on the node network (`sim` has no packets). */
@@ -67,6 +78,7 @@ export interface GuestParts {
 export function guestSpecOf(desired: DesiredInstance, parts: GuestParts): GuestSpec {
   const { template, imageDigest, workload } = desired.spec;
   const { resources, security, command, args, workingDir, sim } = template;
+  const root = rootOf(desired);
   return {
     uid: desired.uid,
     name: desired.name,
@@ -75,6 +87,7 @@ export function guestSpecOf(desired: DesiredInstance, parts: GuestParts): GuestS
     runtime: template.runtime,
     incarnation: incarnationOf(desired),
     imageDigest,
+    ...(root !== undefined && { root }),
     cpus: resources?.cpus ?? GUEST_DEFAULTS.cpus,
     memoryBytes:
       resources?.memory === undefined ? defaultMemoryBytes(template.runtime) : parseBytes(resources.memory),
@@ -142,8 +155,9 @@ export interface HealthCheck {
 }
 
 /**
- * Undefined: running means that the process runs. A guest with its own kernel is not ready because its hypervisor
- * lives, so without a check of its own a function is asked for pebble's /healthz, any other unikernel for a connection.
+ * Undefined: running means that the process runs. A guest with its own kernel or its own init is not ready because its
+ * hypervisor or its init lives, so without a check of its own a function is asked for pebble's /healthz, any other for a
+ * connection to its first port.
  */
 export function healthCheckOf(
   template: WorkloadSpec,
@@ -159,10 +173,17 @@ export function healthCheckOf(
       intervalMs: interval === undefined ? defaults.intervalMs : parseMillis(interval),
       timeoutMs: timeout === undefined ? defaults.timeoutMs : parseMillis(timeout),
       failures: failures ?? defaults.failures,
-      startPeriodMs: startPeriod === undefined ? defaults.startPeriodMs : parseMillis(startPeriod),
+      startPeriodMs:
+        startPeriod !== undefined
+          ? parseMillis(startPeriod)
+          : template.runtime === 'vm'
+            ? defaults.machineStartPeriodMs
+            : defaults.startPeriodMs,
     },
   };
 }
+
+const OWN_SYSTEM: ReadonlySet<RuntimeKind> = new Set(['unikernel', 'vm', 'system']);
 
 function healthTargetOf(
   template: WorkloadSpec,
@@ -172,7 +193,7 @@ function healthTargetOf(
   if (http) return { kind: 'http', port: http.port, path: http.path ?? GUEST_DEFAULTS.health.path };
   if (tcp) return { kind: 'tcp', port: tcp.port };
   if (exec) return { kind: 'exec', command: exec.command };
-  if (template.runtime !== 'unikernel') return undefined;
+  if (!OWN_SYSTEM.has(template.runtime)) return undefined;
   const port = template.ports?.find(({ protocol }) => protocol !== 'udp')?.port;
   if (imageKind === 'function') return { kind: 'http', port: port ?? 8080, path: GUEST_DEFAULTS.health.path };
   return port === undefined ? undefined : { kind: 'tcp', port };
