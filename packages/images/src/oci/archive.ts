@@ -20,6 +20,8 @@ const LINK_HOPS = 8;
 export interface StagedArchive {
   readonly files: ReadonlyMap<string, StagedBlob>;
   text(name: string): Promise<string | undefined>;
+  /** One more file, made of what the archive holds: kept and discarded with the others. */
+  add(source: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<StagedBlob>;
   discard(): Promise<void>;
 }
 
@@ -55,6 +57,11 @@ export function stagedArchive(
           `${name} has ${file.sizeBytes} bytes, too many for a document`,
         );
       return readFile(file.path, 'utf8');
+    },
+    async add(source, signal) {
+      const staged = await blobs.stage(source, signal);
+      files.set(`added ${files.size}`, staged);
+      return staged;
     },
     async discard() {
       for (const file of new Set(files.values())) await blobs.discard(file);

@@ -28,6 +28,7 @@ export interface Descriptor {
 export interface ImageManifest {
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 export interface ImageConfig {
@@ -80,6 +81,9 @@ const textMap = (value: unknown): Record<string, string> =>
       )
     : {};
 
+/** kraft calls architectures as the Linux kernel does. */
+const commonArchitecture = (name: string) => ({ x86_64: 'amd64', aarch64: 'arm64' })[name] ?? name;
+
 export function parseDescriptor(value: unknown, what: string): Descriptor {
   if (!isObject(value)) throw invalid(`${what} is no descriptor`);
   const { size, platform } = value;
@@ -91,7 +95,12 @@ export function parseDescriptor(value: unknown, what: string): Descriptor {
     sizeBytes: size,
     annotations: textMap(value.annotations),
     ...(isObject(platform)
-      ? { platform: { architecture: String(platform.architecture), os: String(platform.os) } }
+      ? {
+          platform: {
+            architecture: commonArchitecture(String(platform.architecture)),
+            os: String(platform.os),
+          },
+        }
       : {}),
   };
 }
@@ -110,6 +119,7 @@ export function parseManifest(document: Json): ImageManifest {
   return {
     config: parseDescriptor(document.config, 'the config of the manifest'),
     layers: document.layers.map((item, i) => parseDescriptor(item, `layer ${i} of the manifest`)),
+    annotations: textMap(document.annotations),
   };
 }
 
@@ -123,7 +133,7 @@ export function parseConfig(document: Json): ImageConfig {
   const user = text(inner.User);
   const stopSignal = text(inner.StopSignal);
   return {
-    architecture: text(document.architecture) ?? 'unknown',
+    architecture: commonArchitecture(text(document.architecture) ?? 'unknown'),
     os: text(document.os) ?? 'linux',
     diffIds: (strings(rootfs.diff_ids, 'rootfs.diff_ids') ?? []).map(checkDigest),
     config: {
@@ -145,6 +155,16 @@ export function parseConfig(document: Json): ImageConfig {
 export const hostArchitecture = (): string =>
   ({ x64: 'amd64', ia32: '386' })[process.arch as string] ?? process.arch;
 
+/** What stands as a platform's `os` where kraft packed a unikernel: its hypervisor. */
+export const UNIKRAFT_PLATFORMS: readonly string[] = [
+  'qemu',
+  'fc',
+  'firecracker',
+  'xen',
+  'kraftcloud',
+  'kvm',
+];
+
 /** The manifest for a platform. Errors: image_invalid that lists what there is. */
 export function choosePlatform(
   descriptors: readonly Descriptor[],
@@ -152,11 +172,17 @@ export function choosePlatform(
 ): Descriptor {
   // Attestations of build tools are listed with the platform unknown/unknown.
   const real = descriptors.filter((one) => one.platform?.os !== 'unknown');
-  const fits = real.find((one) => one.platform?.os === 'linux' && one.platform.architecture === architecture);
+  // A unikernel that kraft packed is for the platform of a hypervisor.
+  const fits = ['linux', 'qemu']
+    .map((os) => real.find((one) => one.platform?.os === os && one.platform.architecture === architecture))
+    .find((one) => one !== undefined);
   if (fits) return fits;
   if (real.length === 1 && !real[0]!.platform) return real[0]!;
   const has = real
     .map((one) => (one.platform ? `${one.platform.os}/${one.platform.architecture}` : 'unnamed'))
     .join(', ');
-  throw invalid(`the image has nothing for linux/${architecture}: it has ${has || 'nothing'}`);
+  const unikraft = real.some((one) => UNIKRAFT_PLATFORMS.includes(one.platform?.os ?? ''))
+    ? '; of the builds of a unikernel, Skerry starts those for qemu'
+    : '';
+  throw invalid(`the image has nothing for linux/${architecture}: it has ${has || 'nothing'}${unikraft}`);
 }

@@ -14,6 +14,7 @@ import {
   parseManifest,
 } from './documents.ts';
 import { type FoundImage, finishImage } from './finish.ts';
+import { hermitImage } from './unikernel/hermit-image.ts';
 
 export interface ImportedImage {
   /** What the archive calls it; undefined where it has no name. */
@@ -72,7 +73,10 @@ async function fromLayout(
     }
     const manifest = parseManifest(await documentOf(archive, descriptor, 'the manifest'));
     const config = parseConfig(await documentOf(archive, manifest.config, 'the config'));
-    const layers = manifest.layers.map((layer) => blobOf(archive, layer));
+    const layers = manifest.layers.map((layer) => ({
+      ...blobOf(archive, layer),
+      annotations: layer.annotations,
+    }));
     const { annotations } = root;
     found.push({
       reference: annotations['io.containerd.image.name'] ?? annotations['org.opencontainers.image.ref.name'],
@@ -82,6 +86,7 @@ async function fromLayout(
         layers,
         metadata: [blobOf(archive, descriptor), blobOf(archive, manifest.config)],
         source: 'import: OCI layout',
+        annotations: { ...annotations, ...manifest.annotations },
       },
     });
   }
@@ -141,6 +146,7 @@ async function fromDockerSave(
       layers,
       metadata: manifest ? [manifest, configFile] : [configFile],
       source: 'import: docker save',
+      annotations: known?.manifest.annotations ?? {},
     };
     for (const reference of tags) found.push({ reference, image });
   }
@@ -153,6 +159,8 @@ export async function readArchive(archive: StagedArchive, signal: AbortSignal): 
   const dockerText = await archive.text('manifest.json');
   const index = indexText === undefined ? undefined : parseIndex(parseDocument(indexText, 'index.json'));
   if (!index && dockerText === undefined) {
+    const record = hermitImage(archive);
+    if (record) return [{ reference: undefined, record }];
     throw new SkerryError(
       'image_invalid',
       'the archive is no container image: it has neither index.json (OCI) nor manifest.json (docker save)',
@@ -166,7 +174,9 @@ export async function readArchive(archive: StagedArchive, signal: AbortSignal): 
   const records = new Map<string, ImageRecord>();
   const imported: ImportedImage[] = [];
   for (const { reference, image } of found) {
-    const record = records.get(image.digest) ?? (await finishImage(image, signal));
+    const record =
+      records.get(image.digest) ??
+      (await finishImage(image, signal, (source) => archive.add(source, signal)));
     records.set(image.digest, record);
     imported.push({ reference, record });
   }

@@ -370,7 +370,11 @@ describe('archives that lie', () => {
 describe('files that are no archive', () => {
   test.each<[string, Buffer, RegExp]>([
     ['text', Buffer.from('hello, I am a text'), /it is a text; a function is made with/],
-    ['a qcow2 disk', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), /the qcow2 disk is refused: its header is cut off/],
+    [
+      'a qcow2 disk',
+      Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'),
+      /the qcow2 disk is refused: its header is cut off/,
+    ],
     ['a zip archive', Buffer.from('PK\x03\x04\0\0', 'latin1'), /zip archive/],
     ['an xz file', Buffer.from('fd377a585a0000', 'hex'), /can not be unpacked: xz/],
     ['nothing', Buffer.alloc(0), /the file is empty/],

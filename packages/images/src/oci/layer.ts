@@ -28,12 +28,26 @@ function judge({ name, type, linkname }: Header): string | undefined {
   return undefined;
 }
 
+/** Of a layer's files, what tells of a unikernel that is packed in it. */
+export interface LayerSigns {
+  /** Small files by their path, where they are asked for. */
+  readonly texts: Map<string, Buffer>;
+  readonly wantedTexts: ReadonlySet<string>;
+  /** Paths of files whose name matches. */
+  readonly named: string[];
+  readonly wantedName: RegExp;
+}
+
+const TEXT_LIMIT_BYTES = 64 * 1024;
+const NAMED_LIMIT = 16;
+
 /** Returns the diff id. Errors: image_invalid naming layer and entry, host_missing (zstd), cancelled. */
 export async function examineLayer(
   path: string,
   compression: Compression,
   label: string,
   signal: AbortSignal,
+  signs?: LayerSigns,
 ): Promise<string> {
   if (compression === 'xz')
     throw new SkerryError(
@@ -49,6 +63,7 @@ export async function examineLayer(
     const bad = ++entries > ENTRY_LIMIT ? `it has more than ${ENTRY_LIMIT} entries` : judge(header);
     if (bad) return next(new SkerryError('image_invalid', `${label} is refused: ${bad}`));
     stream.on('end', () => next());
+    if (signs && header.type === 'file') note(signs, header, stream);
     stream.resume();
   });
   try {
@@ -61,4 +76,17 @@ export async function examineLayer(
     });
   }
   return `sha256:${hash.digest('hex')}`;
+}
+
+function note(
+  signs: LayerSigns,
+  { name, size = 0 }: Header,
+  stream: Pick<NodeJS.ReadableStream, 'on'>,
+): void {
+  const path = below(name)!;
+  if (signs.wantedName.test(path) && signs.named.length < NAMED_LIMIT) signs.named.push(path);
+  if (!signs.wantedTexts.has(path) || size > TEXT_LIMIT_BYTES) return;
+  const pieces: Buffer[] = [];
+  stream.on('data', (piece: Buffer) => pieces.push(piece));
+  stream.on('end', () => signs.texts.set(path, Buffer.concat(pieces)));
 }

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { formatBytes, SkerryError } from '@skerry/model';
-import type { BlobStore } from '../content/blob-store.ts';
+import type { BlobStore, StagedBlob } from '../content/blob-store.ts';
 import type { ImageRecord } from '../content/records.ts';
 import {
   choosePlatform,
@@ -118,7 +118,7 @@ export async function pullImage(
   });
   try {
     const manifest = await platformManifest(session, reference);
-    const { config, layers } = parseManifest(parseDocument(manifest.text, 'the manifest'));
+    const { config, layers, annotations } = parseManifest(parseDocument(manifest.text, 'the manifest'));
     if (config.sizeBytes > METADATA_LIMIT_BYTES)
       throw new SkerryError(
         'image_invalid',
@@ -141,7 +141,7 @@ export async function pullImage(
     await downloadAll(wanted.slice(1), download, () => stop.abort());
     const staged = await blobs.stageText(manifest.text);
     await blobs.commit(staged);
-    const found = layers.map(({ digest, sizeBytes }) => ({ path: blobs.path(digest), digest, sizeBytes }));
+    const found = layers.map((layer) => ({ ...layer, path: blobs.path(layer.digest) }));
     const metadata = [{ digest: manifest.digest, sizeBytes: staged.sizeBytes }, config];
     const image = {
       digest: manifest.digest,
@@ -149,8 +149,20 @@ export async function pullImage(
       layers: found,
       metadata,
       source: `pull: ${text}`,
+      annotations,
     };
-    return await finishImage(image, signal);
+    const own: StagedBlob[] = [];
+    try {
+      const record = await finishImage(image, signal, async (source) => {
+        const one = await blobs.stage(source, signal);
+        own.push(one);
+        return one;
+      });
+      for (const one of own) if (record.blobs.includes(one.digest)) await blobs.commit(one);
+      return record;
+    } finally {
+      for (const one of own) await blobs.discard(one);
+    }
   } catch (error) {
     if (options.signal.aborted)
       throw new SkerryError('cancelled', 'the pull was cancelled', { cause: error });

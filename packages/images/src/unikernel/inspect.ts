@@ -66,6 +66,7 @@ function inspectOther(source: ByteSource): KernelFacts {
       ...{ format: 'pe', boot: 'none', machines: [], family: 'efi', arch: 'amd64', runnable: false, why },
     };
   }
+  if (source.read(0, 2).toString('latin1') === 'MZ') throw refuse('the file is a program for Windows');
   const multiboot = findMultiboot(source);
   if (multiboot?.hasAddresses) {
     if (multiboot.wrong) throw refuse(multiboot.wrong);
