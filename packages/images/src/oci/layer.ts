@@ -63,7 +63,11 @@ export async function examineLayer(
     const bad = ++entries > ENTRY_LIMIT ? `it has more than ${ENTRY_LIMIT} entries` : judge(header);
     if (bad) return next(new SkerryError('image_invalid', `${label} is refused: ${bad}`));
     stream.on('end', () => next());
-    if (signs && header.type === 'file') note(signs, header, stream);
+    const noted = signs && header.type === 'file' ? note(signs, header) : undefined;
+    if (noted) {
+      stream.on('data', noted.piece);
+      stream.on('end', noted.end);
+    }
     stream.resume();
   });
   try {
@@ -78,15 +82,17 @@ export async function examineLayer(
   return `sha256:${hash.digest('hex')}`;
 }
 
+/** Notes what an entry tells; returns where its content goes, if it is wanted. */
 function note(
   signs: LayerSigns,
   { name, size = 0 }: Header,
-  stream: Pick<NodeJS.ReadableStream, 'on'>,
-): void {
+): { readonly piece: (bytes: unknown) => void; readonly end: () => void } | undefined {
   const path = below(name)!;
   if (signs.wantedName.test(path) && signs.named.length < NAMED_LIMIT) signs.named.push(path);
-  if (!signs.wantedTexts.has(path) || size > TEXT_LIMIT_BYTES) return;
+  if (!signs.wantedTexts.has(path) || size > TEXT_LIMIT_BYTES) return undefined;
   const pieces: Buffer[] = [];
-  stream.on('data', (piece: Buffer) => pieces.push(piece));
-  stream.on('end', () => signs.texts.set(path, Buffer.concat(pieces)));
+  return {
+    piece: (bytes) => void pieces.push(bytes as Buffer),
+    end: () => void signs.texts.set(path, Buffer.concat(pieces)),
+  };
 }
