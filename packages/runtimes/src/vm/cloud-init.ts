@@ -2,6 +2,7 @@
  * The documents of cloud-init's NoCloud datasource (cloudinit.readthedocs.io, reference/datasources/nocloud): who the guest
  * is, its keys, its network, its user data. JSON is YAML, so nothing that a person wrote is ever quoted wrongly. Pure.
  */
+import { createHash } from 'node:crypto';
 import { SkerryError } from '@skerry/model';
 import { parseDocument } from 'yaml';
 import type { GuestSpec } from '../port.ts';
@@ -61,6 +62,8 @@ function networkConfig({ network, addressing }: GuestSpec): string | undefined {
   return JSON.stringify({ version: 2, ethernets: { net0: { ...card, ...settings } } });
 }
 
+const shortHash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
+
 /** Undefined where the guest has nothing to be told. Errors: request_invalid. */
 export function seedFiles(spec: GuestSpec): SeedFiles | undefined {
   const { vm, network, addressing } = spec;
@@ -71,7 +74,8 @@ export function seedFiles(spec: GuestSpec): SeedFiles | undefined {
   const config = told?.networkConfig ?? networkConfig(spec);
   return {
     'meta-data': JSON.stringify({
-      'instance-id': `${spec.uid}-${spec.incarnation}`,
+      // cloud-init does once for an id what is done once for a machine: it lasts as long as the disk
+      'instance-id': `${spec.uid}-${shortHash(spec.root ?? spec.incarnation)}`,
       'local-hostname': spec.name,
       ...(told && told.sshKeys.length > 0 ? { 'public-keys': told.sshKeys } : {}),
     }),

@@ -43,6 +43,14 @@ export async function makeDisk(
   chmodSync(path, 0o600);
 }
 
+/** Of a disk that is not in use. Smaller than it is: nothing changes. Errors: as qemuImg. */
+export async function growDisk(path: string, sizeBytes: number, signal: AbortSignal): Promise<void> {
+  const size = wholeSectors(sizeBytes);
+  const info = await qemuImg(['info', '--output=json', '-U', '-f', 'qcow2', path], signal);
+  const now = (JSON.parse(info) as { 'virtual-size': number })['virtual-size'];
+  if (size > now) await qemuImg(['resize', '-q', '-f', 'qcow2', path, String(size)], signal);
+}
+
 /** Whole sectors. */
 export const wholeSectors = (bytes: number): number => Math.ceil(bytes / 512) * 512;
 

@@ -16,6 +16,7 @@ import {
 } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
+import { keepsRoot } from '../plan-guest.ts';
 import type { GuestEvent, GuestSpec, GuestState } from '../port.ts';
 import type { Acceleration } from '../qemu/acceleration.ts';
 import { GuestFolder } from '../qemu/guest-folder.ts';
@@ -28,6 +29,7 @@ import { type Arch, BOARDS } from './machine.ts';
 import { vmGroupLimits } from './memory.ts';
 import { makeFiles, planVm } from './prepare.ts';
 import { VMS, type VmFolder, type VmRecord, vmFolder } from './record.ts';
+import { remakeFiles } from './remake.ts';
 import { Turns } from './turns.ts';
 
 type Uid = Id<'instance'>;
@@ -85,20 +87,23 @@ export class VmGuests {
     if (!folder.exists) return { state: 'absent' };
     const record = folder.read();
     const incarnation = record?.spec.incarnation ?? '';
-    if (record?.made === true && record.startedAtMs === undefined) return { state: 'created', incarnation };
+    const root = record?.made && record.spec.root !== undefined ? { root: record.spec.root } : {};
+    if (record?.made === true && record.startedAtMs === undefined)
+      return { state: 'created', incarnation, ...root };
     const process = await qemuOf(folder);
     if (!record?.made || !process) {
       // one that was never made whole has no incarnation to go on with
       return {
         state: 'exited',
         incarnation: record?.made ? incarnation : '',
+        ...root,
         exit: await this.#exitOf(folder),
       };
     }
     const live = this.watch(uid);
     await Promise.race([live.known, pause(KNOWN_LIMIT_MS, undefined, { ref: false })]);
     return {
-      ...{ state: 'running', incarnation, pid: process.pid, startedAtMs: record.startedAtMs! },
+      ...{ state: 'running', incarnation, ...root, pid: process.pid, startedAtMs: record.startedAtMs! },
       ...(live.paused ? { paused: { why: live.paused } } : {}),
     };
   }
@@ -143,29 +148,31 @@ export class VmGuests {
   async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
     const have = await this.state(spec.uid);
     const folder = this.folder(spec.uid);
-    if (have.state !== 'absent' && have.incarnation !== spec.incarnation)
-      throw startFailed(`${spec.name} is there as another incarnation`);
+    if (have.state !== 'absent' && have.incarnation !== spec.incarnation) {
+      if (have.state === 'running' || !keepsRoot(spec, have))
+        throw startFailed(`${spec.name} is there as another incarnation`);
+      await this.#again(folder, spec, signal);
+      return this.state(spec.uid);
+    }
     if (have.state === 'exited') {
-      await this.#again(folder);
-      return { state: 'created', incarnation: spec.incarnation };
+      await this.#again(folder, spec, signal);
+      return this.state(spec.uid);
     }
     if (have.state !== 'absent') return have;
     folder.remove(); // what a crash may have left before there was a record
     const { images, machineFor } = this.#options;
     await makeFiles(folder, spec, images, (arch) => machineFor(arch, signal), signal);
     chmodSync(folder.data, 0o700);
-    return { state: 'created', incarnation: spec.incarnation };
+    return this.state(spec.uid);
   }
 
   /** Over the same disk, as a machine that is switched on again. */
-  async #again(folder: VmFolder): Promise<void> {
-    const record = folder.read()!;
+  async #again(folder: VmFolder, spec: GuestSpec, signal: AbortSignal): Promise<void> {
     this.#forget(folder.uid);
     await clearGuest(folder);
     rmSync(folder.run, { recursive: true, force: true });
-    const { startedAtMs: _, asked: __, ...fresh } = record;
     folder.make();
-    folder.write(fresh);
+    await remakeFiles(folder, folder.read()!, spec, this.#options.images, signal);
   }
 
   async start(uid: Uid, signal: AbortSignal): Promise<GuestState> {

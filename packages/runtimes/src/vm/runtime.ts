@@ -65,13 +65,14 @@ export function createVmRuntime(options: VmRuntimeOptions): Runtime {
   return new VmRuntime(options);
 }
 
-/** One that ended is created again over its own disk; `remove` alone takes that away. Pure. */
+/** One that ended is created again over its own disk. Pure. */
 export function planVmGuest(
   want: GuestSpec | undefined,
   have: GuestState,
   uid: Uid,
   graceMs: Millis,
 ): GuestStep[] {
+  // also one without a root: only another incarnation takes its disk away
   if (want && have.state === 'exited' && have.incarnation === want.incarnation)
     return [
       { do: 'create', spec: want },
