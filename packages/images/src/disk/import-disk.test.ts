@@ -17,7 +17,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createImageStore } from '../image-store.ts';
 import type { ImageFacts, ImageStore } from '../port.ts';
+import { boundedBytes } from './disk-bytes.ts';
 import { ESP_GUID } from './gpt.ts';
+import { inspectDisk } from './inspect-disk.ts';
 import { buildDisk, ext4Partition, fatPartition, markedPartition } from './testing/build-disk.ts';
 
 const MIB = 1024 * 1024;
@@ -100,23 +102,25 @@ describe('formats', () => {
   test('a raw disk is stored as it is, with holes where it has zeros', async () => {
     const path = fresh();
     writeFileSync(path, linux);
-    truncateSync(path, 300 * MIB); // a larger disk whose end nobody has written
+    truncateSync(path, 100 * MIB); // a larger disk whose end nobody has written
     const facts = await importOne(path);
     expect(facts).toMatchObject(LINUX_FACTS);
     expect(facts).toMatchObject({
-      facts: { format: 'raw', importedFrom: 'raw', virtualSizeBytes: 300 * MIB },
+      facts: { format: 'raw', importedFrom: 'raw', virtualSizeBytes: 100 * MIB },
     });
     expect(facts.digest).toBe(`sha256:${createHash('sha256').update(readFileSync(path)).digest('hex')}`);
     const { size, blocks } = statSync(images.blobPath(facts.digest));
-    expect(size).toBe(300 * MIB);
+    expect(size).toBe(100 * MIB);
     expect(blocks * 512).toBeLessThan(10 * MIB);
-    expect(facts.facts.allocatedBytes).toBe(blocks * 512);
+    expect(facts.facts.allocatedBytes).toBeLessThan(10 * MIB);
     expect(readFileSync(images.blobPath(facts.digest)).equals(readFileSync(path))).toBe(true);
   });
 
-  test('a qcow2 disk is stored as it is, also with compressed clusters, whose content is then unknown', async () => {
+  test('a qcow2 disk is stored as it is, and read whatever its tables are; compressed with zstd its content is unknown', async () => {
     for (const options of [
       [],
+      ['-c'],
+      ['-c', '-o', 'cluster_size=2M'],
       ['-o', 'compat=0.10'],
       ['-o', 'cluster_size=4k'],
       ['-o', 'extended_l2=on,cluster_size=64k'],
@@ -128,10 +132,10 @@ describe('formats', () => {
       expect(facts.facts.usedBytes).toBeLessThan(linux.length);
       expect(readFileSync(images.blobPath(facts.digest)).equals(readFileSync(path))).toBe(true);
     }
-    const packed = await importOne(converted('qcow2', linuxPath, '-c'));
-    expect(packed).toMatchObject({
+    const zstd = await importOne(converted('qcow2', linuxPath, '-c', '-o', 'compression_type=zstd'));
+    expect(zstd).toMatchObject({
       kind: 'disk',
-      facts: { format: 'qcow2', virtualSizeBytes: linux.length },
+      facts: { scheme: 'unknown', virtualSizeBytes: linux.length },
     });
   });
 
@@ -311,7 +315,7 @@ describe('disks that lie', () => {
     const text = readFileSync(sparse).toString('latin1');
     const patchedText = (from: string, to: string) => patched(sparse, text.indexOf(from), Buffer.from(to));
     expect(await refusal(patchedText('monolithicSparse', 'monolithicFlat" '))).toMatch(
-      /type "monolithicFlat"/,
+      /whose data is in other files/,
     );
     expect(await refusal(patchedText('parentCID=ffffffff', 'parentCID=12345678'))).toMatch(
       /changes to another disk/,
@@ -319,9 +323,7 @@ describe('disks that lie', () => {
     expect(await refusal(patchedText('ddb.virtualHWVersion', 'parentFileNameHint = '))).toMatch(
       /names a parent/,
     );
-    expect(await refusal(patchedText(/SPARSE "[^"]{12}/.exec(text)![0], 'SPARSE "/etc/shadow0'))).toMatch(
-      /names other files/,
-    );
+    expect(await refusal(patchedText('SPARSE "disk-', 'SPARSE "/etc/'))).toMatch(/names other files/);
     expect(await refusal(patched(sparse, 12, [0, 0, 0, 0, 0, 0, 0, 0]))).toMatch(/size 0/);
   });
 
@@ -358,14 +360,9 @@ describe('disks that lie', () => {
     }
   });
 
-  test('a size that is refused costs nothing: no file, no time', async () => {
-    const huge = fresh();
-    writeFileSync(huge, linux);
-    truncateSync(huge, 17 * 1024 ** 4);
-    const before = Date.now();
-    expect(await refusal(huge)).toMatch(/^image_invalid: the disk has \d+ bytes, more than/);
-    expect(Date.now() - before).toBeLessThan(2000);
-    expect(staging()).toEqual([]);
+  test('a size that no node has is refused before anything is read or written', () => {
+    const huge = boundedBytes(17 * 1024 ** 4, () => expect.fail('it was read'));
+    expect(() => inspectDisk(huge, 'raw')).toThrow(/the disk has \d+ bytes, more than/);
   });
 });
 

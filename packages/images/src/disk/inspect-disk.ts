@@ -2,7 +2,7 @@
 import { type DiskBytes, invalid, VIRTUAL_SIZE_LIMIT_BYTES } from './disk-bytes.ts';
 import { fileSystemOf } from './file-system.ts';
 import { type Arch, bootsBy, type Firmware } from './firmware.ts';
-import { type Partition, readPartitions } from './partitions.ts';
+import { type Partition, type PartitionTable, readPartitions } from './partitions.ts';
 import { readQcow2 } from './qcow2.ts';
 import { qcow2Content, qcow2Usage } from './qcow2-content.ts';
 import { type DiskUnikernel, diskUnikernel } from './unikernel-disk.ts';
@@ -14,7 +14,7 @@ export interface InspectedDisk {
   readonly virtualSizeBytes: number;
   /** Bytes that have content, as the tables of a qcow2 tell; a raw disk has no tables. */
   readonly usedBytes?: number;
-  readonly scheme: 'mbr' | 'gpt' | 'none';
+  readonly scheme: PartitionTable['scheme'];
   readonly partitions: readonly Partition[];
   /** Of a disk without partitions. */
   readonly fileSystem?: string;

@@ -23,7 +23,8 @@ interface FileSystemFacts {
 }
 
 export interface PartitionTable {
-  readonly scheme: 'mbr' | 'gpt' | 'none';
+  /** `unknown`: its beginning is compressed in a way that is not read here. */
+  readonly scheme: 'mbr' | 'gpt' | 'none' | 'unknown';
   readonly partitions: readonly Partition[];
   /** There is boot code in the first sector. */
   readonly bootCode: boolean;
@@ -96,6 +97,7 @@ export function readPartitions(disk: DiskBytes): PartitionTable {
   const bootCode = signed && first.subarray(0, BOOT_CODE_BYTES).some((byte) => byte !== 0);
   if (gpt) return { scheme: 'gpt', partitions: gpt.map((one) => describePartition(disk, one)), bootCode };
   const none = { scheme: 'none', partitions: [], bootCode } as const;
+  if (!first) return disk.sizeBytes < SECTOR_BYTES ? none : { ...none, scheme: 'unknown' };
   if (!signed) return none;
   const entries = entriesOf(first);
   if (!isTable(entries)) return none;

@@ -9,6 +9,7 @@ const V2_BYTES = 72;
 const V3_BYTES = 104;
 const CORRUPT = 1n << 1n;
 const EXTERNAL_DATA = 1n << 2n;
+const COMPRESSION_TYPE = 1n << 3n;
 const EXTENDED_L2 = 1n << 4n;
 /** dirty, corrupt, external data, compression type, extended L2: what QEMU 7.2 knows. */
 const KNOWN_INCOMPATIBLE = 0x1fn;
@@ -28,6 +29,8 @@ export interface Qcow2 {
   readonly l1Entries: number;
   /** Entries of the level 2 tables have 16 bytes, the second half says which parts of a cluster are there. */
   readonly extendedL2: boolean;
+  /** How compressed clusters are: `zlib` is known here. */
+  readonly compression: 'zlib' | 'other';
   readonly snapshots: number;
 }
 
@@ -52,7 +55,9 @@ export function readQcow2(file: DiskBytes): Qcow2 {
   if (virtualSizeBytes > VIRTUAL_SIZE_LIMIT_BYTES)
     refuse(`it claims ${virtualSizeBytes} bytes, more than ${VIRTUAL_SIZE_LIMIT_BYTES}`);
 
-  const extendedL2 = version === 3 && readVersion3(file, clusterBytes, refuse);
+  const features = version === 3 ? readVersion3(file, clusterBytes, refuse) : 0n;
+  const extendedL2 = (features & EXTENDED_L2) !== 0n;
+  const compression = (features & COMPRESSION_TYPE) === 0n ? 'zlib' : 'other';
   if (extendedL2 && clusterBits < 14) refuse('its clusters are too small for extended tables');
   const l1Entries = short.readUInt32BE(36);
   const bytesOfTable = (clusterBytes / (extendedL2 ? 16 : 8)) * clusterBytes;
@@ -76,11 +81,11 @@ export function readQcow2(file: DiskBytes): Qcow2 {
   const snapshots = short.readUInt32BE(60);
   if (snapshots > SNAPSHOT_LIMIT) refuse(`it has ${snapshots} snapshots, more than ${SNAPSHOT_LIMIT}`);
   if (snapshots > 0) table(short.readBigUInt64BE(64), snapshots * 40, 'table of snapshots');
-  return { version, virtualSizeBytes, clusterBytes, l1At, l1Entries, extendedL2, snapshots };
+  return { version, virtualSizeBytes, clusterBytes, l1At, l1Entries, extendedL2, compression, snapshots };
 }
 
-/** Returns whether its level 2 tables are extended ones. */
-function readVersion3(file: DiskBytes, clusterBytes: number, refuse: (why: string) => never): boolean {
+/** Returns its incompatible features. */
+function readVersion3(file: DiskBytes, clusterBytes: number, refuse: (why: string) => never): bigint {
   const header = file.read(0, V3_BYTES) ?? refuse('its header is cut off');
   const features = header.readBigUInt64BE(72);
   if ((features & EXTERNAL_DATA) !== 0n)
@@ -104,5 +109,5 @@ function readVersion3(file: DiskBytes, clusterBytes: number, refuse: (why: strin
       refuse('the extensions of its header are longer than the header');
     at += 8 + Math.ceil(length / 8) * 8;
   }
-  return (features & EXTENDED_L2) !== 0n;
+  return features;
 }

@@ -2,7 +2,7 @@
  * VMware's disks (Virtual Disk Format 5.0): a single sparse file with its descriptor inside, as VMware and OVF archives have
  * it. Descriptors that lead to other files are refused: a converter would open whatever they name.
  */
-import { type DiskBytes, invalid, isInside, placeOf, VIRTUAL_SIZE_LIMIT_BYTES } from './disk-bytes.ts';
+import { type DiskBytes, invalid, placeOf, VIRTUAL_SIZE_LIMIT_BYTES } from './disk-bytes.ts';
 
 const MAGIC = Buffer.from('KDMV');
 const SECTOR_BYTES = 512;
@@ -10,8 +10,11 @@ const HEADER_BYTES = 512;
 const DESCRIPTOR_LIMIT_BYTES = 1024 * 1024;
 /** A converter looks for a parent's name in the 20 sectors after the header, whatever the header says (QEMU's block/vmdk.c). */
 const PARENT_SEARCH_BYTES = 20 * SECTOR_BYTES;
+const COMPRESSED = 1 << 16;
 const TABLES_AT_END = 2n ** 64n - 1n;
 const GRAIN_LIMIT_SECTORS = 2 ** 16; // 32 MiB, as QEMU has it
+/** Tables that are looked through: 64 MiB of them are 1 TiB in grains of 64 KiB. */
+const CHECK_LIMIT_BYTES = 64 * 1024 * 1024;
 const TYPES = new Set(['monolithicSparse', 'streamOptimized']);
 
 export interface ForeignDisk {
@@ -24,6 +27,10 @@ const refuse = (why: string): never => {
 
 interface Header {
   readonly capacity: bigint;
+  readonly grainSectors: number;
+  readonly tableEntries: number;
+  /** Grains are compressed: how long one is, only it tells. */
+  readonly compressed: boolean;
   readonly tablesAt: bigint;
   readonly descriptorAt: number;
   readonly descriptorBytes: number;
@@ -42,6 +49,9 @@ function readHeader(file: DiskBytes, at: number): Header {
     placeOf(value * BigInt(SECTOR_BYTES)) ?? refuse('it claims an impossible place');
   return {
     capacity: header.readBigUInt64LE(12),
+    grainSectors: Number(grain),
+    tableEntries: entries,
+    compressed: (header.readUInt32LE(8) & COMPRESSED) !== 0,
     tablesAt: header.readBigUInt64LE(56),
     descriptorAt: inBytes(header.readBigUInt64LE(28)),
     descriptorBytes: inBytes(header.readBigUInt64LE(36)),
@@ -82,18 +92,40 @@ export function readVmdk(file: DiskBytes): ForeignDisk {
   for (const bytes of [descriptor, searched])
     if (bytes?.includes('parentFileNameHint'))
       refuse('it names a parent; make one that stands alone: qemu-img convert');
-  let { tablesAt } = header;
-  if (tablesAt === TABLES_AT_END) {
-    // Footer marker, footer, end-of-stream marker: a sector each.
-    const footer =
-      file.sizeBytes >= 4 * SECTOR_BYTES ? file.sizeBytes - 2 * SECTOR_BYTES : refuse('the file is cut off');
-    if (!file.read(footer, 4)?.equals(MAGIC)) refuse('the file is cut off: its end is missing');
-    const last = readHeader(file, footer);
-    if (last.capacity !== header.capacity) refuse('its header and its footer tell of different sizes');
-    tablesAt = last.tablesAt;
-  }
-  const tables = placeOf(tablesAt * BigInt(SECTOR_BYTES));
-  if (tables === undefined || !isInside(file.sizeBytes, tables, 4))
-    refuse('the file is cut off: its tables are missing');
+  checkGrains(file, header.tablesAt === TABLES_AT_END ? readFooter(file, header) : header, virtualSizeBytes);
   return { virtualSizeBytes };
+}
+
+/** Footer marker, footer, end-of-stream marker: a sector each. */
+function readFooter(file: DiskBytes, header: Header): Header {
+  const at = file.sizeBytes - 2 * SECTOR_BYTES;
+  if (!file.read(at, 4)?.equals(MAGIC)) refuse('the file is cut off: its end is missing');
+  const footer = readHeader(file, at);
+  if (footer.capacity !== header.capacity) refuse('its header and its footer tell of different sizes');
+  return footer;
+}
+
+/** Whether the tables and what they lead to are in the file: a converter takes for zeros what is not. */
+function checkGrains(
+  file: DiskBytes,
+  { tablesAt, grainSectors, tableEntries, compressed }: Header,
+  sizeBytes: number,
+): void {
+  const tableBytes = tableEntries * 4;
+  const leastBytes = compressed ? 1 : grainSectors * SECTOR_BYTES;
+  const tables = Math.ceil(sizeBytes / (grainSectors * SECTOR_BYTES * tableEntries));
+  const cut = (): never => refuse('the file is cut off: its tables lead to what is missing');
+  const place = placeOf(tablesAt * BigInt(SECTOR_BYTES)) ?? cut();
+  const fits = tables * 4 <= CHECK_LIMIT_BYTES;
+  const directory = (fits ? file.read(place, tables * 4) : undefined) ?? cut();
+  for (let i = 0, looked = 0; i < tables && looked <= CHECK_LIMIT_BYTES; i++) {
+    const at = directory.readUInt32LE(i * 4) * SECTOR_BYTES;
+    if (at === 0) continue;
+    looked += tableBytes;
+    const table = file.read(at, tableBytes) ?? cut();
+    for (let offset = 0; offset < tableBytes; offset += 4) {
+      const grain = table.readUInt32LE(offset); // 0: nothing is there, 1: zeros
+      if (grain > 1 && grain * SECTOR_BYTES + leastBytes > file.sizeBytes) cut();
+    }
+  }
 }
