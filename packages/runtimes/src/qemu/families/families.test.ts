@@ -3,10 +3,20 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { Bytes, GuestExit, SkerryError } from '@skerry/model';
-import { libinfo, noteOf, solo5Notes, UNIKERNEL_FILES, xenGuestOs } from '@skerry/testkit';
+import {
+  archiveEntries,
+  libinfo,
+  noteOf,
+  solo5Notes,
+  tarOf,
+  testImage,
+  UNIKERNEL_FILES,
+  xenGuestOs,
+} from '@skerry/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GuestSpec, Runtime } from '../../port.ts';
 import { makeQemuBed, type QemuBed } from '../testing/bed.ts';
+import { findLinuxKernel, initramfs } from '../testing/initramfs.ts';
 import { type ReporterSpec, reporterKernel } from '../testing/reporter.ts';
 import { netmask } from './told.ts';
 
@@ -67,8 +77,12 @@ const unikraft = (libraries: readonly string[], changes: Partial<ReporterSpec> =
   kernel({ sections: { '.uk_libinfo': libinfo(libraries) }, ...changes });
 /** What the kernel was told, without the name of its file, which QEMU puts before it for multiboot. */
 const told = (lines: readonly string[]) =>
-  lines.find((line) => line.startsWith('told: '))?.replace(/^told: (?:\/proc\/self\/fd\/7 ?)?/, '');
+  lines
+    .find((line) => line.startsWith('told: '))
+    ?.replace(/^told: (?:\/proc\/self\/fd\/7 ?)?/, '')
+    .trim();
 const devices = (lines: readonly string[]) => lines.filter((line) => /^(?:pci|mmio) /.test(line));
+const hex = (value: number) => value.toString(16).padStart(8, '0');
 const NET = expect.stringMatching(/ device 1000$/);
 
 describe('Unikraft', () => {
@@ -218,4 +232,79 @@ describe('others', () => {
       }
     },
   );
+
+  const linux = findLinuxKernel();
+  test.skipIf(!linux)(
+    'Linux with its first file system, packed as urunc does (skipped where no kernel is at hand)',
+    async () => {
+      const script = `/bin/busybox mount -t proc proc /proc
+echo "told: $(/bin/busybox cat /proc/cmdline)"
+echo "mode: $MODE"
+/bin/busybox poweroff -f`;
+      const key = 'com.urunc.unikernel.';
+      const urunc = { unikernelType: 'linux', hypervisor: 'qemu', binary: '/kernel', initrd: '/initrd' };
+      const json = Object.entries(urunc).map(([name, text]) => [
+        key + name,
+        Buffer.from(text).toString('base64'),
+      ]);
+      const tar = await tarOf([
+        { name: 'kernel', body: readFileSync(linux!) },
+        { name: 'initrd', body: initramfs(script) },
+        { name: 'urunc.json', body: JSON.stringify(Object.fromEntries(json)) },
+      ]);
+      const image = testImage([tar], { cmd: ['quiet'], env: ['MODE=edge of the world'] });
+      const file = await tarOf(archiveEntries(image, 'linux:1', 'oci'));
+      const spec = await bed.fileSpec(file, { memoryBytes: (128 * 1024 * 1024) as Bytes });
+      const { lines, exit } = await run(spec);
+      const { address, gateway } = spec.network!;
+      expect(told(lines)).toMatch(
+        new RegExp(
+          `^console=ttyS0 panic=-1 ip=${address}::${gateway}:[0-9.]+:${spec.name}:eth0:off:[0-9.]+ .*quiet$`,
+        ),
+      );
+      expect(lines).toContain('mode: edge of the world');
+      expect(exit).toMatchObject({ reason: 'completed' });
+    },
+    60_000,
+  );
+
+  test("Hermit's loader gets the application beside it, and its own port to end", async () => {
+    const app = UNIKERNEL_FILES['Hermit application']!();
+    const tar = await tarOf([
+      { name: 'hermit/hermit-loader-x86_64', body: kernel({ end: { port: 0xf4, value: 1, bytes: 4 } }) },
+      { name: 'hermit/app', body: app },
+    ]);
+    const image = testImage([tar], { cmd: ['/hermit/app', '--port', '80'], env: ['A=b'] });
+    const file = await tarOf(archiveEntries(image, 'hermit:1', 'oci'));
+    const spec = await bed.fileSpec(file);
+    const { lines, exit } = await run(spec);
+    const { address, gateway, prefixLength } = spec.network!;
+    expect(told(lines)).toBe(
+      `-ip ${address} -mask ${netmask(prefixLength)} -gateway ${gateway} env=A=b -- --port 80`,
+    );
+    expect(lines).toContain(`beside: ${hex(app.length)} bytes,  | /proc/self/fd/8`);
+    expect(devices(lines)).toEqual([expect.stringMatching(/ device 1041$/)]); // virtio 1 alone
+    expect(exit).toMatchObject({ reason: 'completed', code: 0 });
+  });
+
+  test('an IncludeOS service is loaded beside its chain loader and told its words there', async () => {
+    const loader = kernel({ words: 'IncludeOS chain loader', end: 'power-off' });
+    const key = 'com.urunc.unikernel.';
+    const annotated = { unikernelType: 'includeos', binary: '/loader', initrd: '/service', cmdline: 'a,b c' };
+    const json = Object.entries(annotated).map(([name, text]) => [
+      key + name,
+      Buffer.from(text).toString('base64'),
+    ]);
+    const tar = await tarOf([
+      { name: 'loader', body: loader },
+      { name: 'service', body: 'the service' },
+      { name: 'urunc.json', body: JSON.stringify(Object.fromEntries(json)) },
+    ]);
+    const file = await tarOf(archiveEntries(testImage([tar], { env: [] }), 'includeos:1', 'oci'));
+    const { lines } = await run(await bed.fileSpec(file));
+    expect(lines).toContain(
+      `beside: ${hex('the service'.length)} bytes, the service | /proc/self/fd/8 a,b c`,
+    );
+    expect(told(lines)).toBe('');
+  });
 });

@@ -1,36 +1,22 @@
 // Guests that start from a disk, on real QEMU: the image is never written, and what lies on it is never believed.
 
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Family, ImageContent } from '@skerry/images';
 import { type Bytes, type GuestExit, SkerryError } from '@skerry/model';
 import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { GuestSpec, Runtime } from '../../port.ts';
-import { createQemuRuntime } from '../runtime.ts';
-import { kernelPath, makeQemuBed, type QemuBed, supervisorPath } from '../testing/bed.ts';
+import { makeQemuBed, type QemuBed } from '../testing/bed.ts';
 import { toldDisk } from '../testing/told-disk.ts';
 
 const signal = AbortSignal.timeout(120_000);
 let bed: QemuBed;
 let runtime: Runtime;
-const disks = new Map<string, { path: string; facts: object }>();
 
 beforeAll(async () => {
   bed = await makeQemuBed();
-  const { identity } = bed;
-  const images: ImageContent = {
-    blobPath: (digest) => disks.get(digest)!.path,
-    has: async (digest) => disks.has(digest),
-    facts: async (digest) => ({
-      ...{ kind: 'unikernel', digest, sizeBytes: 0, arch: 'amd64', source: 'test' },
-      facts: disks.get(digest)!.facts as Record<string, unknown>,
-    }),
-  };
-  const logger = { warn: () => undefined };
-  runtime = createQemuRuntime({ identity, images, kernelPath, supervisorPath, logger });
+  runtime = bed.open();
   await runtime.start(signal);
 }, 60_000);
 afterAll(async () => {
@@ -39,26 +25,20 @@ afterAll(async () => {
   expect(await bed?.close()).toEqual([]);
 });
 
-/** Takes the disk as the image store would. */
 async function diskSpec(
-  family: Family,
   bytes: Buffer,
   format: 'raw' | 'qcow2',
   changes: Partial<GuestSpec> = {},
 ): Promise<GuestSpec> {
-  const digest = `sha256:${createHash('sha256').update(bytes).update(format).digest('hex')}`;
-  const path = join(bed.identity.dataDir, `disk-${disks.size}`);
-  writeFileSync(path, bytes);
-  if (format === 'qcow2') {
-    execFileSync('/usr/bin/qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', path, `${path}.qcow2`]);
-    writeFileSync(path, readFileSync(`${path}.qcow2`));
-  }
-  disks.set(digest, { path, facts: { format: 'disk', family, diskFormat: format } });
-  return { ...(await bed.plainSpec(changes)), imageDigest: digest };
+  if (format === 'raw') return bed.fileSpec(bytes, changes);
+  const [raw, qcow2] = ['raw', 'qcow2'].map((name) => join(bed.identity.dataDir, name)) as [string, string];
+  writeFileSync(raw, bytes);
+  execFileSync('/usr/bin/qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, qcow2]);
+  return bed.fileSpec(readFileSync(qcow2), changes);
 }
 
 async function run(spec: GuestSpec): Promise<{ lines: string[]; exit: GuestExit }> {
-  const before = readFileSync(disks.get(spec.imageDigest)!.path);
+  const before = readFileSync(bed.images.blobPath(spec.imageDigest));
   try {
     await runtime.apply({ do: 'create', spec }, signal);
     await runtime.apply({ do: 'start', uid: spec.uid }, signal);
@@ -76,21 +56,21 @@ async function run(spec: GuestSpec): Promise<{ lines: string[]; exit: GuestExit 
   } finally {
     await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
     expect(await bed.leftovers(spec.uid)).toEqual([]);
-    expect(readFileSync(disks.get(spec.imageDigest)!.path).equals(before)).toBe(true);
+    expect(readFileSync(bed.images.blobPath(spec.imageDigest)).equals(before)).toBe(true);
   }
 }
 
 test.each(['raw', 'qcow2'] as const)(
   'Nanos on a %s disk starts by the BIOS; its code leaves as it is',
   async (format) => {
-    const { lines, exit } = await run(await diskSpec('nanos', toldDisk('nanos here', { exit: 2 }), format));
+    const { lines, exit } = await run(await diskSpec(toldDisk('nanos', 'nanos here', { exit: 2 }), format));
     expect(lines).toContain('nanos here');
     expect(exit).toMatchObject({ reason: 'error', code: 2 });
   },
 );
 
 test("OSv's disk is told its address in front of the image's own words", async () => {
-  const spec = await diskSpec('osv', toldDisk('/app --image', 'power-off'), 'qcow2');
+  const spec = await diskSpec(toldDisk('osv', '/app --image', 'power-off'), 'qcow2');
   const { lines, exit } = await run(spec);
   const { address, gateway } = spec.network!;
   const line = lines.find((one) => one.includes('/app --image'));
@@ -100,12 +80,12 @@ test("OSv's disk is told its address in front of the image's own words", async (
 
 test("words of the manifest stand in place of the image's", async () => {
   const changes = { command: ['/other', 'two words'], addressing: 'dhcp' } as const;
-  const { lines } = await run(await diskSpec('osv', toldDisk('/app --image', 'power-off'), 'raw', changes));
+  const { lines } = await run(await diskSpec(toldDisk('osv', '/app --image', 'power-off'), 'raw', changes));
   expect(lines).toContain('--power-off-on-abort /other "two words"');
 });
 
 test('Nanos has its words inside: others are refused, and nothing is left', async () => {
-  const spec = await diskSpec('nanos', toldDisk('x', 'power-off'), 'raw', { args: ['-v'] });
+  const spec = await diskSpec(toldDisk('nanos', 'x', 'power-off'), 'raw', { args: ['-v'] });
   const said = await runtime.apply({ do: 'create', spec }, signal).catch((error: SkerryError) => error);
   expect(said).toBeInstanceOf(SkerryError);
   expect(said).toMatchObject({ code: 'unsupported', message: expect.stringContaining('ops') });
@@ -113,7 +93,7 @@ test('Nanos has its words inside: others are refused, and nothing is left', asyn
 });
 
 test('a disk that could not be made leaves nothing', async () => {
-  const spec = await diskSpec('osv', toldDisk('x', 'power-off'), 'raw', { args: ['y'.repeat(9000)] });
+  const spec = await diskSpec(toldDisk('osv', 'x', 'power-off'), 'raw', { args: ['y'.repeat(9000)] });
   await expect(runtime.apply({ do: 'create', spec }, signal)).rejects.toMatchObject({ code: 'unsupported' });
   expect(await bed.leftovers(spec.uid)).toEqual([]);
   expect(
@@ -122,7 +102,7 @@ test('a disk that could not be made leaves nothing', async () => {
 });
 
 test('two guests of one image each have a disk of their own', async () => {
-  const spec = await diskSpec('nanos', toldDisk('one', { exit: 0 }), 'raw');
+  const spec = await diskSpec(toldDisk('nanos', 'one', { exit: 0 }), 'raw');
   const other = {
     ...spec,
     ...(await bed.plainSpec({ memoryBytes: (16 * 1024 * 1024) as Bytes })),

@@ -79,6 +79,12 @@ void report(u32 *info) {
   for (u32 i = 0; i < modules && i < 4; i++) {
     u32 *module = (u32 *)list + i * step;
     put("beside: ");
+#ifdef PVH
+    put_hex(module[2], 8);
+#else
+    put_hex(module[1] - module[0], 8);
+#endif
+    put(" bytes, ");
     put_bytes((const char *)module[0], 64);
     put(" | ");
     if (module[words]) put_bytes((const char *)module[words], 512);

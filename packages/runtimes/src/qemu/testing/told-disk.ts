@@ -12,7 +12,15 @@ const disk = (action: number, sectors: number) => [
   ...[0xb9, 0x02, 0x00, 0xba, 0x80, 0x00, 0xcd, 0x13],
 ];
 
-export function toldDisk(text: string, end: 'power-off' | { readonly exit: number }): Buffer {
+const MARKS = { nanos: Buffer.from('NVMTFS'), osv: Buffer.from('adbeadde', 'hex') };
+const PARTITION_SECTOR = 1024;
+
+/** With one partition that has the mark of its family. */
+export function toldDisk(
+  family: keyof typeof MARKS,
+  text: string,
+  end: 'power-off' | { readonly exit: number },
+): Buffer {
   const code = [
     ...[0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, 0xfc], // segments 0; sti; cld
     ...disk(0x02, 16), // read
@@ -24,6 +32,10 @@ export function toldDisk(text: string, end: 'power-off' | { readonly exit: numbe
   ];
   const bytes = Buffer.alloc(SIZE_BYTES);
   Buffer.from(code).copy(bytes);
+  bytes[446 + 4] = 0x83; // the first entry of the partition table: kind, first sector, sectors
+  bytes.writeUInt32LE(PARTITION_SECTOR, 446 + 8);
+  bytes.writeUInt32LE(SIZE_BYTES / 512 - PARTITION_SECTOR, 446 + 12);
+  MARKS[family].copy(bytes, PARTITION_SECTOR * 512);
   bytes.writeUInt16LE(0xaa55, 510);
   bytes.write(text, 512);
   return bytes;
