@@ -6,11 +6,17 @@ import { memoryMiBOf } from '../qemu/memory.ts';
 
 const MiB = 1024 * 1024;
 
-/** Translation buffer of TCG: its default takes up to a gigabyte. A guest of a few MiB has little code. */
-export const tcgBufferMiB = (memoryMiB: number): number => (memoryMiB <= 64 ? 4 : 24);
+/**
+ * Translation buffer of TCG: its default takes up to a gigabyte. A guest of a few MiB has little code. A Linux of Debian's
+ * is up as soon with 16 MiB as with 64 (5.5 s from its boot loader on), with 8 MiB after 8.6 s.
+ */
+export const tcgBufferMiB = (memoryMiB: number): number => (memoryMiB <= 64 ? 4 : 16);
 
-/** QEMU and its supervisor without guest memory and translations (measured as PSS, QEMU 7.2), rounded up. */
-const HYPERVISOR_MIB = 20;
+/**
+ * QEMU, its supervisor and a TPM without guest memory and translations, measured with a Linux inside (QEMU 7.2): 20 MiB of
+ * their own, and their share of 22 MiB of program files, which all guests have together.
+ */
+const HYPERVISOR_MIB = 30;
 /** Page tables and the like: 8 bytes for each 4 KiB, twice. */
 const OF_MEMORY = 0.004;
 
