@@ -152,6 +152,7 @@ class NodeAgent implements Agent {
     });
     this.node = createNodeLink({
       runtimeOf: (uid) => this.#guests.get(uid)?.runtime,
+      look: (uid) => this.#guests.tell(uid, { type: 'look' }),
       network,
       probe: (signal) => probeNode(this.#nodeParts(), signal),
     });

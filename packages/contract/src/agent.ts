@@ -3,6 +3,7 @@
  * (in one process: plain calls). Desired state is whole and carries a generation; imperative verbs are counters in it.
  */
 import type {
+  Bytes,
   GuestStats,
   Id,
   InstanceSpec,
@@ -95,7 +96,26 @@ export interface NodeLink {
     uid: Id<'instance'>,
     signal: AbortSignal,
   ): Promise<{ readonly output: AsyncIterable<Uint8Array>; write(data: Uint8Array): Promise<void> }>;
+  pause(uid: Id<'instance'>, signal: AbortSignal): Promise<void>;
+  resume(uid: Id<'instance'>, signal: AbortSignal): Promise<void>;
+  snapshots(uid: Id<'instance'>, signal: AbortSignal): Promise<NodeSnapshot[]>;
+  takeSnapshot(uid: Id<'instance'>, name: string, signal: AbortSignal): Promise<NodeSnapshot>;
+  restoreSnapshot(uid: Id<'instance'>, name: string, signal: AbortSignal): Promise<void>;
+  removeSnapshot(uid: Id<'instance'>, name: string, signal: AbortSignal): Promise<void>;
+  growDisk(uid: Id<'instance'>, sizeBytes: Bytes, signal: AbortSignal): Promise<void>;
+  setMemory(uid: Id<'instance'>, memoryBytes: Bytes, signal: AbortSignal): Promise<void>;
+  /** Path on the node of a socket that speaks VNC. */
+  display(uid: Id<'instance'>, signal: AbortSignal): Promise<string>;
+  /** A PNG file. */
+  screenshot(uid: Id<'instance'>, signal: AbortSignal): Promise<Uint8Array>;
   probe(signal: AbortSignal): Promise<ProbeFinding[]>;
+}
+
+export interface NodeSnapshot {
+  readonly name: string;
+  readonly takenAtMs: number;
+  readonly sizeBytes: number;
+  readonly withMemory: boolean;
 }
 
 export interface NodeExecRequest {

@@ -202,6 +202,67 @@ export const ROUTES = {
     summary: 'Serial console of an instance',
     answer: 'socket',
   },
+  'instance.pause': {
+    method: 'POST',
+    path: `${PROJECT}/instances/{name}/pause`,
+    summary: 'Lets a guest hold still; it keeps its memory',
+    answer: 'json',
+  },
+  'instance.resume': {
+    method: 'POST',
+    path: `${PROJECT}/instances/{name}/resume`,
+    summary: 'Lets a guest that holds still go on',
+    answer: 'json',
+  },
+  'instance.snapshots': {
+    method: 'GET',
+    path: `${PROJECT}/instances/{name}/snapshots`,
+    summary: 'What a guest can be put back to',
+    answer: 'json',
+  },
+  'instance.snapshot': {
+    method: 'POST',
+    path: `${PROJECT}/instances/{name}/snapshots`,
+    summary: 'Keeps the disk of a guest, and its memory where it runs, under a name',
+    answer: 'json',
+    status: 201,
+  },
+  'instance.restore': {
+    method: 'POST',
+    path: `${PROJECT}/instances/{name}/snapshots/{snapshot}/restore`,
+    summary: 'Puts a guest back to a snapshot; what came after is lost',
+    answer: 'json',
+  },
+  'instance.forget': {
+    method: 'DELETE',
+    path: `${PROJECT}/instances/{name}/snapshots/{snapshot}`,
+    summary: 'Deletes a snapshot of a guest',
+    answer: 'json',
+  },
+  'instance.grow': {
+    method: 'POST',
+    path: `${PROJECT}/instances/{name}/grow`,
+    summary: 'Makes the disk of a guest larger, while it runs too; it never shrinks',
+    answer: 'json',
+  },
+  'instance.memory': {
+    method: 'POST',
+    path: `${PROJECT}/instances/{name}/memory`,
+    summary: 'What a running guest may use of its memory; the rest goes back to the node',
+    answer: 'json',
+  },
+  'instance.display': {
+    method: 'GET',
+    path: `${PROJECT}/instances/{name}/display`,
+    summary: 'Where the screen of a guest is to be seen, on its node',
+    answer: 'json',
+  },
+  'instance.screenshot': {
+    method: 'GET',
+    path: `${PROJECT}/instances/{name}/screenshot`,
+    summary: 'The screen of a guest as it is now',
+    answer: 'json',
+  },
 
   'image.list': {
     method: 'GET',

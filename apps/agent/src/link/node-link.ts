@@ -7,6 +7,8 @@ import type { Runtime } from '@skerry/runtimes';
 export interface NodeLinkOptions {
   /** Undefined: the node has no such instance. */
   readonly runtimeOf: (uid: Id<'instance'>) => Runtime | undefined;
+  /** What is known of the guest may be wrong now. */
+  readonly look: (uid: Id<'instance'>) => void;
   readonly network: NodeNetwork;
   readonly probe: (signal: AbortSignal) => Promise<ProbeFinding[]>;
 }
@@ -22,6 +24,18 @@ export function createNodeLink(options: NodeLinkOptions): NodeLink {
     if (found === undefined)
       throw new SkerryError('unsupported', `the runtime ${runtime.kind} has no ${what}`);
     return found;
+  };
+  const snapshotsOf = (uid: Id<'instance'>) => {
+    const runtime = runtimeOf(uid);
+    return power(runtime, runtime.snapshot, 'snapshots');
+  };
+  const sizesOf = (uid: Id<'instance'>) => {
+    const runtime = runtimeOf(uid);
+    return power(runtime, runtime.resize, 'way to change a size while a guest is there');
+  };
+  const screenOf = (uid: Id<'instance'>) => {
+    const runtime = runtimeOf(uid);
+    return power(runtime, runtime.display, 'screen');
   };
   return {
     logs: (uid, query, signal) => runtimeOf(uid).logs(uid, query, signal),
@@ -40,6 +54,27 @@ export function createNodeLink(options: NodeLinkOptions): NodeLink {
       const runtime = runtimeOf(uid);
       return power(runtime, runtime.console, 'console').open(uid, signal);
     },
+    async pause(uid, signal) {
+      const runtime = runtimeOf(uid);
+      await power(runtime, runtime.pause, 'way to let a guest hold still').pause(uid, signal);
+      options.look(uid);
+    },
+    async resume(uid, signal) {
+      const runtime = runtimeOf(uid);
+      await power(runtime, runtime.pause, 'way to let a guest hold still').resume(uid, signal);
+      options.look(uid);
+    },
+    snapshots: async (uid, signal) => snapshotsOf(uid).list(uid, signal),
+    takeSnapshot: async (uid, name, signal) => snapshotsOf(uid).take(uid, name, signal),
+    async restoreSnapshot(uid, name, signal) {
+      await snapshotsOf(uid).restore(uid, name, signal);
+      options.look(uid);
+    },
+    removeSnapshot: async (uid, name, signal) => snapshotsOf(uid).remove(uid, name, signal),
+    growDisk: async (uid, sizeBytes, signal) => sizesOf(uid).growDisk(uid, sizeBytes, signal),
+    setMemory: async (uid, memoryBytes, signal) => sizesOf(uid).setMemory(uid, memoryBytes, signal),
+    display: async (uid, signal) => screenOf(uid).socket(uid, signal),
+    screenshot: async (uid, signal) => screenOf(uid).screenshot(uid, signal),
     probe: options.probe,
   };
 }

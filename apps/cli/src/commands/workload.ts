@@ -7,6 +7,7 @@ import { age, durationOption } from '../durations.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { describePending, isReady, waitForStopped, waitForWorkloads } from '../wait.ts';
 import { waitUntilGone } from './apply.ts';
+import { registerWorkloadGuest } from './workload-guest.ts';
 import { registerWorkloadStreams } from './workload-streams.ts';
 
 const SAID = {
@@ -205,5 +206,6 @@ export function registerWorkload(program: Command, context: Context): void {
       }),
     );
 
+  registerWorkloadGuest(workload, context);
   registerWorkloadStreams(workload, context);
 }

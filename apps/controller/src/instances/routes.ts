@@ -7,6 +7,7 @@ import { linkOf } from '../nodes/link.ts';
 import { keyOf } from '../state/keys.ts';
 import { requireStored } from '../workloads/routes.ts';
 import { openConsole, openExec, readLogs } from './streams.ts';
+import { guestVerbs } from './verbs.ts';
 
 const STATS_LIMIT_MS = 10_000;
 
@@ -31,6 +32,7 @@ export function instanceRoutes(core: Core): HandlersOf<'instance'> {
       const { link, uid } = linkOf(core, find(project, name));
       return { body: await link.stats(uid, AbortSignal.any([signal, AbortSignal.timeout(STATS_LIMIT_MS)])) };
     },
+    ...guestVerbs(core, find),
     'instance.exec': async ({ project, name, ...request }, signal) =>
       openExec(core, find(project, name), request, signal),
     'instance.console': async ({ project, name }, signal) => openConsole(core, find(project, name), signal),

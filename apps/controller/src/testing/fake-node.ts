@@ -144,6 +144,7 @@ function fakeLink(): NodeLink {
       signal.addEventListener('abort', () => echo.end());
       return { output: echo.items, write: async (data) => echo.push(Buffer.from(data)) };
     },
+    ...fakeVerbs(),
     probe: async () => [{ name: 'fresh', ok: true, level: 'ok', text: 'probed now' }],
   };
 }
@@ -171,5 +172,34 @@ function channel() {
       ended = true;
       wake();
     },
+  };
+}
+
+/** One guest's worth of snapshots, and a size that can not be had. */
+function fakeVerbs(): Omit<NodeLink, 'logs' | 'stats' | 'exec' | 'console' | 'probe'> {
+  const snapshots = new Map<
+    string,
+    { name: string; takenAtMs: number; sizeBytes: number; withMemory: boolean }
+  >();
+  const known = (name: string) => {
+    if (!snapshots.has(name)) throw new SkerryError('not_found', `there is no snapshot "${name}"`);
+  };
+  return {
+    pause: async () => undefined,
+    resume: async () => undefined,
+    snapshots: async () => [...snapshots.values()],
+    async takeSnapshot(_uid, name) {
+      const taken = { name, takenAtMs: 1, sizeBytes: 2, withMemory: true };
+      snapshots.set(name, taken);
+      return taken;
+    },
+    restoreSnapshot: async (_uid, name) => known(name),
+    removeSnapshot: async (_uid, name) => void snapshots.delete(name),
+    async growDisk(_uid, sizeBytes) {
+      if (sizeBytes < 1024 ** 3) throw new SkerryError('request_invalid', 'it never shrinks');
+    },
+    setMemory: async () => undefined,
+    display: async (uid) => `/run/${uid}/vnc`,
+    screenshot: async () => Buffer.from('png'),
   };
 }

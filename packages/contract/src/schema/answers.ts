@@ -149,6 +149,22 @@ export const Stats = Type.Object({
   txBytes: Type.Optional(Type.Integer()),
   diskBytes: Type.Optional(Type.Integer()),
 });
+export const Done = Type.Object({ instance: Type.String() });
+export const Snapshot = Type.Object({
+  name: Type.String(),
+  takenAtMs: Type.Number(),
+  sizeBytes: Type.Integer(),
+  withMemory: Type.Boolean(),
+});
+export const SnapshotList = Type.Object({ items: Type.Array(Snapshot) });
+export const Display = Type.Object({
+  node: Type.String(),
+  socket: Type.String({ description: 'A unix socket on the node that speaks VNC (RFC 6143)' }),
+});
+export const Screenshot = Type.Object({
+  contentType: Type.Literal('image/png'),
+  base64: Type.String(),
+});
 export const Line = Type.Object({
   atMs: Type.Number(),
   stream: Type.Enum(['stdout', 'stderr', 'console']),

@@ -6,6 +6,7 @@ import {
   Operation,
   Project,
   ProjectManifest,
+  Size,
   Volume,
   VolumeManifest,
   Workload,
@@ -29,6 +30,8 @@ const Segment = Type.String({ minLength: 1, maxLength: 512 });
 const InProject = Type.Object({ project: Segment }, closed);
 const Named = Type.Object({ name: Segment }, closed);
 const NamedInProject = Type.Object({ project: Segment, name: Segment }, closed);
+const SnapshotName = Type.String({ pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$' });
+const SnapshotOfInstance = Type.Object({ project: Segment, name: Segment, snapshot: SnapshotName }, closed);
 
 const page = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'Default 500' })),
@@ -136,6 +139,28 @@ export const ROUTE_SCHEMAS = {
   'instance.stats': { params: NamedInProject, response: A.Stats },
   'instance.exec': { params: NamedInProject, query: Type.Object(ExecQuery, closed) },
   'instance.console': { params: NamedInProject, query: Empty },
+  'instance.pause': { params: NamedInProject, response: A.Done },
+  'instance.resume': { params: NamedInProject, response: A.Done },
+  'instance.snapshots': { params: NamedInProject, response: A.SnapshotList },
+  'instance.snapshot': {
+    params: NamedInProject,
+    body: Type.Object({ name: SnapshotName }, closed),
+    response: A.Snapshot,
+  },
+  'instance.restore': { params: SnapshotOfInstance, response: A.Done },
+  'instance.forget': { params: SnapshotOfInstance, response: A.Done },
+  'instance.grow': {
+    params: NamedInProject,
+    body: Type.Object({ disk: Size }, closed),
+    response: A.Done,
+  },
+  'instance.memory': {
+    params: NamedInProject,
+    body: Type.Object({ memory: Size }, closed),
+    response: A.Done,
+  },
+  'instance.display': { params: NamedInProject, response: A.Display },
+  'instance.screenshot': { params: NamedInProject, response: A.Screenshot },
 
   'image.list': { params: InProject, query: ListQuery, response: A.ImageList },
   'image.show': { params: NamedInProject, response: Image },
