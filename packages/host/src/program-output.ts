@@ -19,7 +19,7 @@ const WORDS_BYTES = 4096;
 
 /**
  * Yields standard output. The program is ended when the reader stops early. Errors: host_missing, host_timeout,
- * host_command_failed (details: file, code, stderr), cancelled.
+ * host_command_failed (details: file, code, stderr: its last 4 KiB), cancelled.
  */
 export async function* programOutput(
   file: string,
@@ -67,12 +67,12 @@ export async function* programOutput(
     const code = await ended;
     if (failure) throw failure;
     if (code === 0) return;
-    const stderr = words.trim().split('\n').slice(-5).join(' | ').slice(0, 600);
+    const said = words.trim().split('\n').slice(-5).join(' | ').slice(0, 600);
     throw new SkerryError(
       'host_command_failed',
-      `${file} failed with code ${code}${stderr ? `: ${stderr}` : ''}`,
+      `${file} failed with code ${code}${said ? `: ${said}` : ''}`,
       {
-        details: { file, code, stderr },
+        details: { file, code, stderr: words },
       },
     );
   } finally {

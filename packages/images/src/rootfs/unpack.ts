@@ -5,7 +5,7 @@
  */
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { programOutput, run } from '@skerry/host';
+import { HOST_ENV, programOutput, run } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import { translateWriteError } from '../content/blob-store.ts';
 import type { Compression } from '../content/compression.ts';
@@ -91,13 +91,19 @@ async function mapped(folder: string, first: number): Promise<string[]> {
   const file = await open(folder, 'r');
   await file.chown(first, first).finally(() => file.close());
   const maps = ['u', 'g'].flatMap((kind) => ['-m', `${kind}:0:${first}:${MAPPED_IDS}`]);
-  return ['lxc-usernsexec', ...maps, '--'];
+  // Root maps what it likes; where lxc-usernsexec finds newuidmap, it asks that, which allows only what /etc/subuid has.
+  const alone = ['env', 'PATH=/nonexistent', '/usr/bin/lxc-usernsexec', ...maps, '--'];
+  return [...alone, '/usr/bin/env', `PATH=${HOST_ENV.PATH}`];
 }
 
 function translate(error: unknown): unknown {
   if (!(error instanceof SkerryError) || error.code !== 'host_command_failed')
     return translateWriteError(error);
-  if (/No space left on device|Disk quota exceeded/.test(error.message))
+  if (
+    /No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes/.test(
+      `${error.message} ${error.details?.stderr}`,
+    )
+  )
     return new SkerryError(
       'disk_full',
       'there is no room for the root file system on the disk of the data folder',
