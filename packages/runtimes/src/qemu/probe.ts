@@ -2,11 +2,13 @@
 import { cgroupMode, run } from '@skerry/host';
 import { asSkerryError, type ProbeFinding } from '@skerry/model';
 import type { Acceleration } from './acceleration.ts';
+import { findProgram, lacksInstruction } from './families/needs.ts';
 import { QEMU } from './supervise.ts';
 
 export async function probeQemu(
   acceleration: () => Promise<Acceleration>,
   signal: AbortSignal,
+  programFolders?: readonly string[],
 ): Promise<ProbeFinding[]> {
   try {
     const { stdout } = await run(QEMU, ['--version'], { signal, timeoutMs: 5000 });
@@ -28,6 +30,7 @@ export async function probeQemu(
             text: `software emulation (tcg): ${found.reason}`,
             ...(found.remedy ? { remedy: found.remedy } : {}),
           },
+      await families(found, signal, programFolders),
     ];
   } catch (error) {
     if (signal.aborted) throw error;
@@ -41,4 +44,29 @@ export async function probeQemu(
       },
     ];
   }
+}
+
+/** Which builds of unikernels can not be started here: nothing is wrong with a node that lacks what few images need. */
+async function families(
+  acceleration: Acceleration,
+  signal: AbortSignal,
+  programFolders?: readonly string[],
+): Promise<ProbeFinding> {
+  const tenders = ['spt', 'hvt'].filter((target) => !findProgram(`solo5-${target}`, programFolders));
+  const instructions = [];
+  for (const name of ['rdrand', 'rdseed'] as const)
+    if (await lacksInstruction(name, acceleration, signal)) instructions.push(name.toUpperCase());
+  const not = [
+    ...tenders.map((target) => `Solo5 for ${target} (solo5-${target} is not installed)`),
+    ...(tenders.includes('hvt') || acceleration.kind === 'kvm' ? [] : ['Solo5 for hvt (it needs KVM)']),
+    ...(instructions.length > 0
+      ? [`Unikraft with libukrandom (guests' processors lack ${instructions.join(' and ')})`]
+      : []),
+  ];
+  return {
+    name: 'unikernel.families',
+    ok: true,
+    level: 'ok',
+    text: not.length === 0 ? 'every family starts here' : `all but ${not.join(', ')} start here`,
+  };
 }

@@ -91,7 +91,7 @@ class QemuRuntime implements Runtime {
   }
 
   probe(signal: AbortSignal): Promise<ProbeFinding[]> {
-    return probeQemu(() => this.#accelerated(signal), signal);
+    return probeQemu(() => this.#accelerated(signal), signal, this.#options.programFolders);
   }
 
   async recover(uid: Uid): Promise<GuestState> {

@@ -131,3 +131,12 @@ test('without its tender, or without KVM, it says what is missing', async () => 
   await none.stop();
   for (const spec of [spt, hvt]) expect(await bed.leftovers(spec.uid)).toEqual([]);
 });
+
+test('what can not be started on a node is told before somebody tries', async () => {
+  const none = open([]);
+  const text = async (one: Runtime) =>
+    (await one.probe(signal)).find(({ name }) => name === 'unikernel.families')?.text;
+  expect(await text(none)).toMatch(/^all but Solo5 for spt \(solo5-spt is not installed\), Solo5 for hvt/);
+  expect(await text(runtime)).not.toContain('solo5-spt');
+  await none.stop();
+});

@@ -48,14 +48,18 @@ async function emulatedFlags(signal: AbortSignal): Promise<Readonly<Record<strin
   return {};
 }
 
-async function hasInstruction(name: string, { kind }: Acceleration, signal: AbortSignal): Promise<boolean> {
+export async function lacksInstruction(
+  name: 'rdrand' | 'rdseed',
+  { kind }: Acceleration,
+  signal: AbortSignal,
+): Promise<boolean> {
   if (kind === 'kvm')
-    return new RegExp(`^flags\\s*:.*\\b${name}\\b`, 'm').test(readFileSync('/proc/cpuinfo', 'utf8'));
+    return !new RegExp(`^flags\\s*:.*\\b${name}\\b`, 'm').test(readFileSync('/proc/cpuinfo', 'utf8'));
   emulated ??= emulatedFlags(signal).catch((error) => {
     emulated = undefined; // asked again
     throw error;
   });
-  return (await emulated)[name] === true;
+  return (await emulated)[name] !== true;
 }
 
 /** Why the first need that is not met stands against starting. Undefined: all is there. */
@@ -72,7 +76,7 @@ export async function missing(
     } else if (need === 'solo5-hvt' || need === 'solo5-spt') {
       if (!findProgram(need, folders))
         return `it needs Solo5's tender ${need}, which is not installed on this node: build it from Solo5's sources into /usr/local/bin`;
-    } else if (!(await hasInstruction(need, acceleration, signal))) {
+    } else if (await lacksInstruction(need, acceleration, signal)) {
       const where =
         acceleration.kind === 'kvm'
           ? 'the processor of this node lacks'
