@@ -1,4 +1,4 @@
-/** workload pause, resume, snapshot, grow, memory, display, screenshot: what is done to one guest while it is there. */
+/** workload pause, resume, snapshot(s), restore, forget, grow, memory, display, screenshot: what is done to one guest while it is there. */
 import { writeFileSync } from 'node:fs';
 import type { Client } from '@skerry/contract';
 import { formatBytes, SkerryError } from '@skerry/model';
@@ -54,10 +54,9 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
   hold('pause', 'let a guest hold still; it keeps its memory', 'paused');
   hold('resume', 'let a guest that holds still go on', 'goes on');
 
-  const snapshot = workload.command('snapshot').description('what a guest can be put back to');
-  snapshot
-    .command('list')
-    .description('snapshots of a guest')
+  workload
+    .command('snapshots')
+    .description('what a guest can be put back to')
     .argument('<name>')
     .option(...INSTANCE)
     .action((name: string, options: OfInstance) =>
@@ -75,8 +74,8 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
         );
       }),
     );
-  snapshot
-    .command('create')
+  workload
+    .command('snapshot')
     .description('keep the disk under a name, and the memory where it runs')
     .argument('<name>')
     .argument('<snapshot>')
@@ -90,9 +89,9 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
         );
       }),
     );
-  const use = (verb: 'restore' | 'forget', word: string, description: string, said: string) =>
-    snapshot
-      .command(word)
+  const use = (verb: 'restore' | 'forget', description: string, said: string) =>
+    workload
+      .command(verb)
       .description(description)
       .argument('<name>')
       .argument('<snapshot>')
@@ -103,8 +102,8 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
           context.output.say(`instance/${at.name} snapshot ${snapshotName} ${said}`);
         }),
       );
-  use('restore', 'restore', 'put the guest back; what came after is lost', 'restored');
-  use('forget', 'delete', 'delete a snapshot', 'deleted');
+  use('restore', 'put a guest back to a snapshot; what came after is lost', 'restored');
+  use('forget', 'delete a snapshot of a guest', 'deleted');
 
   workload
     .command('grow')
