@@ -3,11 +3,12 @@
  * as all guests are. pebble without a network device says so and ends with code 6: then its code ran. The answer holds until
  * the next boot, or until QEMU or the device change.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { endProcess, type Identity, identityOf, processesWithArgument, writeFileDurably } from '@skerry/host';
 import { asSkerryError, type Id, SkerryError } from '@skerry/model';
+import { Turns } from '../turns.ts';
 import { GuestFolder } from './guest-folder.ts';
 import { QEMU, supervise } from './supervise.ts';
 
@@ -27,6 +28,8 @@ export interface AccelerationOptions {
 }
 
 const KVM = '/dev/kvm';
+/** Two runtimes of a node may ask at once: the second one reads what the first one found. */
+const turns = new Turns();
 const NO_NETWORK_STATUS = 13;
 const LIMIT_MS = 3000;
 
@@ -113,11 +116,21 @@ export async function probeAcceleration(
     const text = `${options.kernelPath} can not be read by the user that guests run as: chmod a+r`;
     throw new SkerryError('host_missing', text);
   }
+  return turns.take(path, () => kept(path, qemu, options, signal));
+}
+
+/** The answer of before, or of now. */
+async function kept(
+  path: string,
+  qemu: Stats,
+  options: AccelerationOptions,
+  signal: AbortSignal,
+): Promise<Acceleration> {
   const device = statSync(KVM, { throwIfNoEntry: false });
   const key = [qemu.mtimeMs, qemu.size, device?.ctimeMs, device?.mode, device?.gid].join(' ');
   try {
-    const kept = JSON.parse(readFileSync(path, 'utf8')) as { key: string; answer: Acceleration };
-    if (kept.key === key) return kept.answer;
+    const before = JSON.parse(readFileSync(path, 'utf8')) as { key: string; answer: Acceleration };
+    if (before.key === key) return before.answer;
   } catch {
     // not probed since the machine booted
   }

@@ -22,6 +22,7 @@ import type { Acceleration } from '../qemu/acceleration.ts';
 import { GuestFolder } from '../qemu/guest-folder.ts';
 import { clearGuest, exitFileOf, qemuOf } from '../qemu/guest-process.ts';
 import { launch } from '../qemu/launch.ts';
+import { Turns } from '../turns.ts';
 import { vmCommand } from './command-line.ts';
 import { judgeVmExit } from './exit.ts';
 import { LiveVm } from './live-vm.ts';
@@ -30,7 +31,6 @@ import { vmGroupLimits } from './memory.ts';
 import { makeFiles, planVm } from './prepare.ts';
 import { VMS, type VmFolder, type VmRecord, vmFolder } from './record.ts';
 import { remakeFiles } from './remake.ts';
-import { Turns } from './turns.ts';
 
 type Uid = Id<'instance'>;
 
