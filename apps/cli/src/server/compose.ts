@@ -10,6 +10,7 @@ import {
   createContainerdRuntime,
   createQemuRuntime,
   createSimRuntime,
+  createVmRuntime,
   openSimFolder,
   type Runtime,
 } from '@skerry/runtimes';
@@ -71,6 +72,13 @@ export async function composeNode(
       kernelPath: builtPath('pebble'),
       supervisorPath: builtPath('supervisor'),
       logger: logger.child({ room: 'qemu' }),
+    }),
+    createVmRuntime({
+      identity,
+      images,
+      kernelPath: builtPath('pebble'),
+      supervisorPath: builtPath('supervisor'),
+      logger: logger.child({ room: 'vm' }),
     }),
     ...(options.sim ? [createSimRuntime({ records: openSimFolder(join(identity.runDir, 'sim')) })] : []),
   ];
