@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Bytes, GuestExit, SkerryError } from '@skerry/model';
 import {
   archiveEntries,
+  eventually,
   libinfo,
   noteOf,
   solo5Notes,
@@ -16,6 +17,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GuestSpec, Runtime } from '../../port.ts';
 import { makeQemuBed, type QemuBed } from '../testing/bed.ts';
+import { grubKernel, hasGrub } from '../testing/grub.ts';
 import { findLinuxKernel, initramfs } from '../testing/initramfs.ts';
 import { type ReporterSpec, reporterKernel } from '../testing/reporter.ts';
 import { netmask } from './told.ts';
@@ -232,6 +234,48 @@ describe('others', () => {
       }
     },
   );
+
+  test.skipIf(!hasGrub())(
+    "GRUB's shell answers on its console and powers off (skipped where grub-pc-bin is not installed)",
+    async () => {
+      const spec = await bed.fileSpec(grubKernel('hello from a boot loader'), {
+        memoryBytes: (32 * 1024 * 1024) as Bytes,
+      });
+      try {
+        await runtime.apply({ do: 'create', spec }, signal);
+        const end = ended(spec);
+        end.catch(() => undefined);
+        await runtime.apply({ do: 'start', uid: spec.uid }, signal);
+        const console = await runtime.console!.open(spec.uid, AbortSignal.timeout(20_000));
+        let seen = '';
+        const reading = (async () => {
+          for await (const data of console.output) seen += Buffer.from(data).toString('latin1');
+        })();
+        await eventually('the prompt', () => seen.includes('grub> '));
+        await console.write(Buffer.from('halt\r'));
+        expect(await end).toMatchObject({ reason: 'completed' });
+        await reading;
+        expect((await linesOf(spec)).join('\n')).toContain('hello from a boot loader');
+      } finally {
+        await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+        expect(await bed.leftovers(spec.uid)).toEqual([]);
+      }
+    },
+  );
+
+  test('a kernel with the note of the own family is told the words of pebble', async () => {
+    const note = noteOf({ owner: 'Skerry', type: 1, descriptor: Buffer.from('pebble\0') });
+    const file = kernel({ boot: 'pvh', end: { port: 0x501, value: 0 }, sections: { '.note.skerry': note } });
+    const spec = await bed.fileSpec(file, { env: { A: 'two words' } });
+    const { lines, exit } = await run(spec);
+    const { address, prefixLength, gateway } = spec.network!;
+    expect(told(lines)).toMatch(
+      new RegExp(
+        `^ip=${address}/${prefixLength} gw=${gateway} port=8080 name=${spec.name} time=.* env.A=two%20words `,
+      ),
+    );
+    expect(exit).toMatchObject({ reason: 'completed', code: 0 });
+  });
 
   const linux = findLinuxKernel();
   test.skipIf(!linux)(
