@@ -82,7 +82,11 @@ const textMap = (value: unknown): Record<string, string> =>
     : {};
 
 /** kraft calls architectures as the Linux kernel does. */
-const commonArchitecture = (name: string) => ({ x86_64: 'amd64', aarch64: 'arm64' })[name] ?? name;
+const COMMON_ARCHITECTURES = new Map([
+  ['x86_64', 'amd64'],
+  ['aarch64', 'arm64'],
+]);
+const commonArchitecture = (name: string) => COMMON_ARCHITECTURES.get(name) ?? name;
 
 export function parseDescriptor(value: unknown, what: string): Descriptor {
   if (!isObject(value)) throw invalid(`${what} is no descriptor`);

@@ -32,9 +32,13 @@ const KRAFT_FOLDER = 'unikraft/bin';
 const URUNC = 'com.urunc.unikernel.';
 export const URUNC_FILE = 'urunc.json';
 
-const URUNC_FAMILIES: Readonly<Record<string, Family>> = {
-  ...{ unikraft: 'unikraft', mirage: 'solo5', rumprun: 'rumprun', mewz: 'mewz', linux: 'linux' },
-};
+const URUNC_FAMILIES: ReadonlyMap<string, Family> = new Map([
+  ['unikraft', 'unikraft'],
+  ['mirage', 'solo5'],
+  ['rumprun', 'rumprun'],
+  ['mewz', 'mewz'],
+  ['linux', 'linux'],
+] as const);
 
 const pathOf = (text: string) => text.replace(/^\/+/, '');
 const wordsOf = ({ entrypoint = [], cmd = [] }: ImageConfig['config']) => [...entrypoint, ...cmd];
@@ -70,7 +74,7 @@ export function declaredByUrunc(
 ): Declared | undefined {
   const inFile = file === undefined ? {} : readUruncFile(file);
   const from = [annotations, config.config.labels ?? {}, inFile].find(
-    (texts) => texts[`${URUNC}unikernelType`] !== undefined,
+    (texts) => texts[`${URUNC}unikernelType`],
   );
   if (!from) return undefined;
   const told = (key: string) => from[`${URUNC}${key}`] || undefined;
@@ -87,7 +91,7 @@ export function declaredByUrunc(
       'image_invalid',
       `the image declares a unikernel (${type.slice(0, 40)}) and no ${URUNC}binary`,
     );
-  const family = URUNC_FAMILIES[type];
+  const family = URUNC_FAMILIES.get(type);
   const words = told('cmdline')?.split(/\s+/).filter(Boolean) ?? wordsOf(config.config);
   return {
     packaging: 'urunc',
