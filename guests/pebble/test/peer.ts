@@ -23,6 +23,9 @@ import {
 } from './packets.ts';
 import { TcpClient } from './tcp-client.ts';
 
+const FIRST_PORT = 20_000;
+const LAST_PORT = 65_535;
+
 export class Peer {
   readonly mac = Buffer.from([0x52, 0x54, 0, 1, 1, 1]);
   readonly ip = address('10.1.2.1');
@@ -33,7 +36,7 @@ export class Peer {
   onPacket: (packet: IpPacket) => void = () => {};
   onArp: (payload: Buffer) => void = () => {};
   private readonly clients = new Map<number, TcpClient>();
-  private nextPort = 40_000;
+  private nextPort = LAST_PORT;
 
   constructor(link: Link, guestMac: string, guestIp: string) {
     this.link = link;
@@ -44,9 +47,17 @@ export class Peer {
 
   /** Opens a connection; rejects when it is refused or `limitMs` pass. */
   connect(port = 8080, limitMs = 10_000): Promise<TcpClient> {
-    const client = new TcpClient(this, this.nextPort++, port);
+    const client = new TcpClient(this, this.freePort(), port);
     this.clients.set(client.port, client);
     return client.open(limitMs);
+  }
+
+  /** The ports of connections come round again; those that are in use are passed over. */
+  private freePort(): number {
+    do {
+      this.nextPort = this.nextPort === LAST_PORT ? FIRST_PORT : this.nextPort + 1;
+    } while (this.clients.has(this.nextPort));
+    return this.nextPort;
   }
 
   forget(client: TcpClient): void {
