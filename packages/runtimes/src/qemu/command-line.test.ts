@@ -111,6 +111,11 @@ describe('the command line of QEMU', () => {
     expect(nodes[1]).toMatchObject({ driver: 'qcow2', backing: 'base0', 'read-only': false });
   });
 
+  test('the threads that write disks stay within the limit of the group', () => {
+    expect(qemuArguments({ ...PLAN, disks: [OVERLAY] })).toContain('main-loop,id=loop,thread-pool-max=8');
+    expect(qemuArguments(PLAN).join(' ')).not.toContain('thread-pool');
+  });
+
   test('without a kernel it starts from its disk', () => {
     const { kernel: _k, initrd: _i, ...without } = PLAN;
     const args = qemuArguments({ ...without, machine: 'q35', disks: [OVERLAY] });

@@ -147,6 +147,8 @@ export function qemuCommand(plan: LaunchPlan): QemuCommand {
     ...['-chardev', 'socket,id=mon,fd=5,server=on,wait=off', '-mon', 'chardev=mon,mode=control'],
     ...['-chardev', 'socket,id=own,fd=6', '-mon', 'chardev=own,mode=control'],
     ...(plan.mac === undefined ? [] : ['-netdev', 'tap,id=n0,fd=4']),
+    // Writes are done by threads, of which QEMU starts up to 64: more than its group may have.
+    ...(plan.disks?.length ? ['-object', 'main-loop,id=loop,thread-pool-max=8'] : []),
     ...diskArguments(plan, hands),
     ...deviceArguments(plan),
     ...(rules.randomDevice && !micro
