@@ -264,5 +264,7 @@ export const UNIKERNEL_FILES: Readonly<Record<string, () => Buffer>> = {
     return file;
   },
   'arm64 Image': () => arm64Image(),
+  'Unikraft for arm64': () =>
+    elfFile({ machine: 183, sections: { '.uk_libinfo': libinfo(['libvirtio_net']) } }),
   'UEFI program': () => efiProgram(),
 };

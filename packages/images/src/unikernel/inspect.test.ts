@@ -69,7 +69,14 @@ const FOUND: Readonly<Record<string, Row>> = {
   'generic multiboot ELF32': { family: 'generic', boot: 'multiboot', format: 'elf32', runnable: true },
   'generic multiboot with addresses': { family: 'generic', boot: 'multiboot', format: 'elf64' },
   'flat multiboot': { family: 'generic', boot: 'multiboot', format: 'flat', runnable: true },
-  'arm64 Image': { family: 'linux', arch: 'arm64', runnable: false, why: expect.stringContaining('arm64') },
+  'arm64 Image': {
+    ...{ family: 'linux', arch: 'arm64', boot: 'linux', machines: ['virt'] },
+    ...{ runnable: true, needs: ['qemu-arm64'] },
+  },
+  'Unikraft for arm64': {
+    ...{ family: 'unikraft', arch: 'arm64', runnable: false },
+    why: expect.stringContaining('arm64'),
+  },
   'UEFI program': { family: 'efi', runnable: false, why: expect.stringContaining('UEFI') },
 };
 

@@ -27,7 +27,7 @@ const OWN_NAME = 1;
 
 const refuse = (message: string) => new SkerryError('image_invalid', message);
 const FOREIGN_ARM64 =
-  'it is for arm64 processors: the runtime unikernel starts guests for amd64; the runtime vm emulates whole arm64 machines';
+  'it is an ELF file for arm64: of that architecture, kernels in the form of an arm64 Image are started, and whole machines by the runtime vm';
 
 /** Errors: image_invalid with what it is instead. */
 export function inspectKernel(source: ByteSource): KernelFacts {
@@ -52,11 +52,10 @@ export function inspectKernel(source: ByteSource): KernelFacts {
 }
 
 function inspectOther(source: ByteSource): KernelFacts {
-  const arm64 = isArm64Image(source);
-  if (arm64) {
+  if (isArm64Image(source)) {
     return {
-      ...{ format: 'arm64-image', boot: 'none', machines: [], family: 'linux', arch: 'arm64' },
-      ...{ runnable: false, why: FOREIGN_ARM64 },
+      ...{ format: 'arm64-image', boot: 'linux', machines: ['virt'], family: 'linux', arch: 'arm64' },
+      ...{ runnable: true, needs: ['qemu-arm64'] },
     };
   }
   if (isEfiProgram(source)) {

@@ -1,7 +1,7 @@
 /** What is known of a unikernel's image: how it boots, of which family it is, what it needs, and whether Skerry can start it. */
 
-/** Machines of QEMU. */
-export type Machine = 'microvm' | 'q35' | 'pc';
+/** Machines of QEMU; `virt` is the one for arm64. */
+export type Machine = 'microvm' | 'q35' | 'pc' | 'virt';
 
 export const FAMILIES = [
   'unikraft',
@@ -21,9 +21,9 @@ export type Family = (typeof FAMILIES)[number];
 
 /**
  * What a node must have: programs (`solo5-hvt`, `solo5-spt`), working hardware acceleration (`kvm`), instructions of the
- * processor that guests get (`rdrand`, `rdseed`). Whether it is there, the node tells when the guest is made.
+ * processor that guests get (`rdrand`, `rdseed`), an emulator of another processor (`qemu-arm64`). Whether it is there, the node tells when the guest is made.
  */
-export type Need = 'solo5-hvt' | 'solo5-spt' | 'kvm' | 'rdrand' | 'rdseed';
+export type Need = 'solo5-hvt' | 'solo5-spt' | 'kvm' | 'rdrand' | 'rdseed' | 'qemu-arm64';
 
 export interface UnikraftFacts {
   readonly version?: string;

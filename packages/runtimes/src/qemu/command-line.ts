@@ -46,10 +46,12 @@ const MACHINES: Record<Machine, string> = {
   microvm: 'microvm,acpi=off,pit=off,pic=off,rtc=on,usb=off',
   q35: 'q35,usb=off,vmport=off',
   pc: 'pc,usb=off,vmport=off',
+  virt: 'virt,usb=off',
 };
 
 function machineOptions({ machine, rules = {} }: LaunchPlan): string {
-  const hpet = machine !== 'microvm' && !rules.needsHpet ? 'hpet=off' : undefined;
+  const isPc = machine === 'q35' || machine === 'pc';
+  const hpet = isPc && !rules.needsHpet ? 'hpet=off' : undefined;
   return [MACHINES[machine], hpet, rules.machineOptions, 'memory-backend=ram'].filter(Boolean).join(',');
 }
 
@@ -122,6 +124,7 @@ const moduleWords = (words: string | undefined) => (words ? ` ${words.replaceAll
 export function qemuCommand(plan: LaunchPlan): QemuCommand {
   const { machine, kernel, initrd, rules = {} } = plan;
   const micro = machine === 'microvm';
+  const isArm = machine === 'virt';
   const hands = new Hands();
   const exitPort = rules.exitPort ?? { base: 0x501, bytes: 2 };
   const args = [
@@ -137,7 +140,9 @@ export function qemuCommand(plan: LaunchPlan): QemuCommand {
     ...['-cpu', plan.acceleration === 'kvm' ? 'host' : 'max'],
     ...['-m', `${plan.memoryMiB}M`],
     ...['-smp', String(plan.cpus)],
-    ...(micro ? ['-global', 'virtio-mmio.force-legacy=false'] : ['-device', 'pvpanic']),
+    ...(micro
+      ? ['-global', 'virtio-mmio.force-legacy=false']
+      : ['-device', isArm ? 'pvpanic-pci' : 'pvpanic']),
     ...(kernel === undefined ? ['-boot', 'strict=on'] : ['-kernel', loaded(hands.fd('open', kernel))]),
     ...(initrd === undefined
       ? []
@@ -154,7 +159,9 @@ export function qemuCommand(plan: LaunchPlan): QemuCommand {
     ...(rules.randomDevice && !micro
       ? ['-object', 'rng-builtin,id=rng', '-device', 'virtio-rng-pci,rng=rng']
       : []),
-    ...['-device', `isa-debug-exit,iobase=0x${exitPort.base.toString(16)},iosize=${exitPort.bytes}`],
+    ...(isArm
+      ? []
+      : ['-device', `isa-debug-exit,iobase=0x${exitPort.base.toString(16)},iosize=${exitPort.bytes}`]),
     '-S', // until skerry-run lets it begin
   ];
   return { handedOver: hands.all, args };

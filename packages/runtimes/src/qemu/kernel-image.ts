@@ -16,6 +16,7 @@ export interface KernelImage {
   /** False: it has no driver for a network device. */
   readonly network: boolean;
   readonly solo5?: Solo5Facts;
+  readonly arch: 'amd64' | 'arm64';
   /** A Solo5 tender runs it, not QEMU. */
   readonly tender: boolean;
 }
@@ -23,6 +24,7 @@ export interface KernelImage {
 /** What the image store recorded of a unikernel; records of before have less. */
 interface Recorded {
   readonly family?: Family;
+  readonly arch?: 'amd64' | 'arm64';
   readonly format?: string;
   readonly boot?: string;
   readonly machines?: readonly Machine[];
@@ -47,7 +49,7 @@ export async function kernelImage(
   pebblePath: string,
 ): Promise<KernelImage> {
   const { kind, facts } = await images.facts(digest);
-  const always = { needs: [], network: true, tender: false } as const;
+  const always = { needs: [], network: true, arch: 'amd64', tender: false } as const;
   if (kind === 'function') {
     const beside = { kernel: pebblePath, initrd: images.blobPath(digest) };
     return { kind, family: 'pebble', machine: 'microvm', ...beside, words: {}, ...always };
@@ -75,9 +77,11 @@ export async function kernelImage(
       ...(env ? { env } : {}),
       ...(version === undefined ? {} : { version }),
       hasInitrd: initrd !== undefined,
+      arch: told.arch ?? 'amd64',
     },
     ...{ needs, network },
     ...(solo5 ? { solo5 } : {}),
+    arch: told.arch ?? 'amd64',
     tender: told.boot === 'tender',
   };
 }

@@ -4,6 +4,8 @@ import { type Launch, launch } from './launch.ts';
 import { isSmall } from './memory.ts';
 
 export const QEMU = '/usr/bin/qemu-system-x86_64';
+/** For kernels of arm64: emulated, whatever the host can accelerate. */
+export const QEMU_ARM64 = '/usr/bin/qemu-system-aarch64';
 
 export interface Supervised extends Omit<Launch, 'handedOver' | 'smallPages' | 'program' | 'args'> {
   readonly plan: LaunchPlan;

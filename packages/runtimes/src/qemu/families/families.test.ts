@@ -16,6 +16,7 @@ import {
 } from '@skerry/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GuestSpec, Runtime } from '../../port.ts';
+import { arm64Kernel } from '../testing/arm64-kernel.ts';
 import { makeQemuBed, type QemuBed } from '../testing/bed.ts';
 import { grubKernel, hasGrub } from '../testing/grub.ts';
 import { findLinuxKernel, initramfs } from '../testing/initramfs.ts';
@@ -276,6 +277,15 @@ describe('others', () => {
     );
     expect(exit).toMatchObject({ reason: 'completed', code: 0 });
   });
+
+  test.skipIf(!existsSync('/usr/bin/qemu-system-aarch64'))(
+    'a kernel for arm64 is emulated (skipped where qemu-system-arm is not installed)',
+    async () => {
+      const { lines, exit } = await run(await bed.fileSpec(arm64Kernel('hello from arm64')));
+      expect(lines).toEqual(['hello from arm64']);
+      expect(exit).toMatchObject({ reason: 'completed' });
+    },
+  );
 
   const linux = findLinuxKernel();
   test.skipIf(!linux)(

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { HOST_ENV, run } from '@skerry/host';
 import type { Need } from '@skerry/images';
 import type { Acceleration } from '../acceleration.ts';
-import { QEMU } from '../supervise.ts';
+import { QEMU, QEMU_ARM64 } from '../supervise.ts';
 
 const LIMIT_MS = 10_000;
 
@@ -73,6 +73,9 @@ export async function missing(
     if (need === 'kvm') {
       if (acceleration.kind !== 'kvm')
         return `it needs KVM, which does not work on this node (${acceleration.reason ?? 'no reason is known'})`;
+    } else if (need === 'qemu-arm64') {
+      if (!existsSync(QEMU_ARM64))
+        return 'it is for arm64 processors, which this node can not emulate: apt-get install qemu-system-arm';
     } else if (need === 'solo5-hvt' || need === 'solo5-spt') {
       if (!findProgram(need, folders))
         return `it needs Solo5's tender ${need}, which is not installed on this node: build it from Solo5's sources into /usr/local/bin`;

@@ -52,6 +52,7 @@ export const rulesOf = (family: Family): FamilyRules => FAMILY_RULES[family];
 
 /** Of what the kernel can boot on, what the family does best on. */
 export function machineFor(family: Family, bootable: readonly Machine[]): Machine {
+  if (bootable.includes('virt')) return 'virt';
   const wanted = rulesOf(family).machines ?? bootable;
   return wanted.find((one) => bootable.includes(one)) ?? wanted[0] ?? 'q35';
 }

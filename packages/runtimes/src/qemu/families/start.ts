@@ -8,7 +8,7 @@ import { type LaunchPlan, qemuCommand } from '../command-line.ts';
 import type { KernelImage } from '../kernel-image.ts';
 import type { Launch } from '../launch.ts';
 import { isSmall, memoryMiBOf } from '../memory.ts';
-import { QEMU } from '../supervise.ts';
+import { QEMU, QEMU_ARM64 } from '../supervise.ts';
 import { guestDisks } from './guest-disks.ts';
 import { rulesOf } from './rules.ts';
 import { checkWords, type Told, toldOf } from './told.ts';
@@ -55,7 +55,7 @@ export function launchPlan(
   const disks = guestDisks(dataFolder, image);
   return {
     machine: image.machine,
-    acceleration: acceleration.kind,
+    acceleration: image.arch === 'arm64' ? 'tcg' : acceleration.kind,
     memoryMiB: memoryMiBOf(spec.memoryBytes),
     cpus: Math.max(1, Math.ceil(spec.cpus)),
     ...(image.kernel === undefined ? {} : { kernel: image.kernel }),
@@ -92,5 +92,5 @@ export function guestProgram(spec: GuestSpec, image: KernelImage, options: Progr
     return { smallPages, ...tap, plainFrames: true, ...tenderCommand(spec, image, words, options) };
   }
   const plan = launchPlan(spec, image, options.acceleration, options.dataFolder, told);
-  return { smallPages, ...tap, program: QEMU, ...qemuCommand(plan) };
+  return { smallPages, ...tap, program: image.arch === 'arm64' ? QEMU_ARM64 : QEMU, ...qemuCommand(plan) };
 }

@@ -22,6 +22,7 @@ export interface Told {
   /** First TCP port. */
   readonly port: number | undefined;
   readonly hasInitrd: boolean;
+  readonly arch: 'amd64' | 'arm64';
   /** Of the kernel, as its image tells. */
   readonly version: string | undefined;
   readonly nowMs: number;
@@ -41,6 +42,7 @@ export interface ImageWords {
   readonly env?: readonly string[];
   readonly version?: string;
   readonly hasInitrd?: boolean;
+  readonly arch?: 'amd64' | 'arm64';
 }
 
 /** A word with a zero byte or a line end would end the command line early. */
@@ -65,6 +67,7 @@ export function toldOf(spec: GuestSpec, image: ImageWords, chance: Pick<Told, 'n
     ...{ own, env, ...chance },
     port: spec.ports.find(({ protocol }) => protocol === 'tcp')?.port,
     hasInitrd: image.hasInitrd ?? false,
+    arch: image.arch ?? 'amd64',
     version: image.version,
   };
 }

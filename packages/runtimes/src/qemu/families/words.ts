@@ -115,8 +115,8 @@ const mewz: Words = (told) => {
  * docs.kernel.org/admin-guide/kernel-parameters.html and /nfs/nfsroot.html for `ip=`. What the kernel does not know as its
  * own becomes its init's environment. One that panics restarts, which ends its QEMU.
  */
-const linux: Words = ({ address, name, env, own }) => [
-  'console=ttyS0',
+const linux: Words = ({ address, name, env, own, arch }) => [
+  `console=${arch === 'arm64' ? 'ttyAMA0' : 'ttyS0'}`,
   'panic=-1',
   ...(address
     ? [`ip=${address.address}::${address.gateway}:${address.netmask}:${name}:eth0:off:${address.dns}`]
