@@ -1,7 +1,7 @@
 /** What an image needs of its node, and whether it is there: programs, acceleration, instructions of the guests' processor. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { HOST_ENV, run } from '@skerry/host';
+import { cpuHas, HOST_ENV, run } from '@skerry/host';
 import type { Need } from '@skerry/images';
 import type { Acceleration } from '../acceleration.ts';
 import { QEMU, QEMU_ARM64 } from '../supervise.ts';
@@ -53,8 +53,7 @@ export async function lacksInstruction(
   { kind }: Acceleration,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (kind === 'kvm')
-    return !new RegExp(`^flags\\s*:.*\\b${name}\\b`, 'm').test(readFileSync('/proc/cpuinfo', 'utf8'));
+  if (kind === 'kvm') return !cpuHas(name);
   emulated ??= emulatedFlags(signal).catch((error) => {
     emulated = undefined; // asked again
     throw error;
