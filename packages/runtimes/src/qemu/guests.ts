@@ -142,7 +142,7 @@ export class Guests {
   async #checkNeeds(spec: GuestSpec, image: KernelImage, signal: AbortSignal): Promise<void> {
     if (image.needs.length === 0) return;
     const { acceleration, programFolders } = this.#options;
-    const why = await missing(image.needs, await acceleration(signal), signal, programFolders);
+    const why = await missing(image.needs, await acceleration(signal), programFolders);
     if (why !== undefined)
       throw new SkerryError('unsupported', `${spec.name} can not be started on this node: ${why}`);
   }

@@ -30,7 +30,7 @@ export async function probeQemu(
             text: `software emulation (tcg): ${found.reason}`,
             ...(found.remedy ? { remedy: found.remedy } : {}),
           },
-      await families(found, signal, programFolders),
+      await families(found, programFolders),
     ];
   } catch (error) {
     if (signal.aborted) throw error;
@@ -49,13 +49,12 @@ export async function probeQemu(
 /** Which builds of unikernels can not be started here: nothing is wrong with a node that lacks what few images need. */
 async function families(
   acceleration: Acceleration,
-  signal: AbortSignal,
   programFolders?: readonly string[],
 ): Promise<ProbeFinding> {
   const tenders = ['spt', 'hvt'].filter((target) => !findProgram(`solo5-${target}`, programFolders));
   const instructions = [];
   for (const name of ['rdrand', 'rdseed'] as const)
-    if (await lacksInstruction(name, acceleration, signal)) instructions.push(name.toUpperCase());
+    if (await lacksInstruction(name, acceleration)) instructions.push(name.toUpperCase());
   const not = [
     ...tenders.map((target) => `Solo5 for ${target} (solo5-${target} is not installed)`),
     ...(tenders.includes('hvt') || acceleration.kind === 'kvm' ? [] : ['Solo5 for hvt (it needs KVM)']),

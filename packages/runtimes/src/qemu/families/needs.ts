@@ -1,5 +1,5 @@
 /** What an image needs of its node, and whether it is there: programs, acceleration, instructions of the guests' processor. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cpuHas, HOST_ENV, run } from '@skerry/host';
 import type { Need } from '@skerry/images';
@@ -14,10 +14,12 @@ export const PROGRAM_FOLDERS: readonly string[] = HOST_ENV.PATH!.split(':');
 export const findProgram = (name: string, folders = PROGRAM_FOLDERS): string | undefined =>
   folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 
-/** Flags of the processor that an emulated guest gets (QMP query-cpu-model-expansion); asked once for each QEMU. */
-let emulated: Promise<Readonly<Record<string, unknown>>> | undefined;
+/** Flags of the processor that an emulated guest gets (QMP query-cpu-model-expansion), asked once for each QEMU that is installed. */
+const emulated = new Map<number, Promise<Readonly<Record<string, unknown>>>>();
 
-async function emulatedFlags(signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
+/** Under a signal of its own: whoever asks next waits for the same answer. */
+async function emulatedFlags(): Promise<Readonly<Record<string, unknown>>> {
+  const signal = AbortSignal.timeout(LIMIT_MS);
   const commands = [
     { execute: 'qmp_capabilities' },
     { execute: 'query-cpu-model-expansion', arguments: { type: 'full', model: { name: 'max' } } },
@@ -48,24 +50,19 @@ async function emulatedFlags(signal: AbortSignal): Promise<Readonly<Record<strin
   return {};
 }
 
-export async function lacksInstruction(
-  name: 'rdrand' | 'rdseed',
-  { kind }: Acceleration,
-  signal: AbortSignal,
-): Promise<boolean> {
+export async function lacksInstruction(name: 'rdrand' | 'rdseed', { kind }: Acceleration): Promise<boolean> {
   if (kind === 'kvm') return !cpuHas(name);
-  emulated ??= emulatedFlags(signal).catch((error) => {
-    emulated = undefined; // asked again
-    throw error;
-  });
-  return (await emulated)[name] !== true;
+  const version = statSync(QEMU, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const flags = emulated.get(version) ?? emulatedFlags();
+  emulated.set(version, flags);
+  flags.catch(() => emulated.delete(version)); // asked again
+  return (await flags)[name] !== true;
 }
 
 /** Why the first need that is not met stands against starting. Undefined: all is there. */
 export async function missing(
   needs: readonly Need[],
   acceleration: Acceleration,
-  signal: AbortSignal,
   folders = PROGRAM_FOLDERS,
 ): Promise<string | undefined> {
   for (const need of needs) {
@@ -78,7 +75,7 @@ export async function missing(
     } else if (need === 'solo5-hvt' || need === 'solo5-spt') {
       if (!findProgram(need, folders))
         return `it needs Solo5's tender ${need}, which is not installed on this node: build it from Solo5's sources into /usr/local/bin`;
-    } else if (await lacksInstruction(need, acceleration, signal)) {
+    } else if (await lacksInstruction(need, acceleration)) {
       const where =
         acceleration.kind === 'kvm'
           ? 'the processor of this node lacks'
