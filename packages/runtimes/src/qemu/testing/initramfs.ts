@@ -1,7 +1,8 @@
 /** A first file system for Linux, of busybox and a script: newc cpio (docs.kernel.org/driver-api/early-userspace/buffer-format.html). */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const hex = (value: number) => value.toString(16).padStart(8, '0');
@@ -23,15 +24,29 @@ export function initramfs(script: string): Buffer {
   ]);
 }
 
-/** A Linux kernel for amd64 that is on this machine anyway: of a sample guest, of the system, or laid into the folder for temporary files. */
+/** The kernel in a package of Debian, unpacked into the folder for temporary files, once. */
+function unpackedKernel(deb: string): string {
+  const kept = join(tmpdir(), 'skerry-kernels', basename(deb, '.deb'));
+  const folder = join(kept, 'boot');
+  if (!existsSync(folder)) {
+    const fresh = `${kept}.${process.pid}`;
+    mkdirSync(fresh, { recursive: true });
+    execFileSync('dpkg-deb', ['-x', deb, fresh]);
+    for (const name of ['lib', 'usr']) rmSync(join(fresh, name), { recursive: true, force: true });
+    rmSync(kept, { recursive: true, force: true });
+    renameSync(fresh, kept);
+  }
+  return folder;
+}
+
+/** A Linux kernel for amd64 that is on this machine anyway: the system's, or in a package that the sample guests are built of. */
 export function findLinuxKernel(): string | undefined {
-  const guests = fileURLToPath(new URL('../../../../../guests/', import.meta.url));
-  const samples = readdirSync(guests).flatMap((name) => [
-    join(guests, name, 'build'),
-    join(guests, name, 'build/boot'),
-  ]);
-  return [...samples, '/boot', join(tmpdir(), 'skerry-kernels')]
+  const packages = fileURLToPath(new URL('../../../../../guests/debian/build/amd64/', import.meta.url));
+  const debs = existsSync(packages)
+    ? readdirSync(packages).filter((name) => /^linux-image-[0-9].*-amd64_.*\.deb$/.test(name))
+    : [];
+  return ['/boot', ...debs.map((name) => unpackedKernel(join(packages, name)))]
     .filter((folder) => existsSync(folder))
     .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
-    .find((path) => /\/vmlinuz[^/]*$/.test(path) && !/arm64/.test(path));
+    .find((path) => /\/vmlinuz-[^/]*$/.test(path));
 }
