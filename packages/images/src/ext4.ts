@@ -4,11 +4,14 @@
  */
 import { mkdir, open, realpath, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { mountsBelow, run } from '@skerry/host';
+import { setTimeout as pause } from 'node:timers/promises';
+import { isBoundElsewhere, isLockedOpen, loopsOver, mountsBelow, run } from '@skerry/host';
 import { formatBytes, SkerryError } from '@skerry/model';
 import { translateWriteError } from './content/blob-store.ts';
 
 const TIMEOUT_MS = 60_000;
+const LOOP_GONE_MS = 2000;
+const LOOP_LOOK_MS = 10;
 /** mkfs.ext4 can't make a file system below this with a journal. */
 const SMALLEST_BYTES = 2 * 1024 * 1024;
 
@@ -82,8 +85,57 @@ function translate(error: unknown): unknown {
     : translateWriteError(error);
 }
 
+async function makeOrGrow(image: string, sizeBytes: number, signal: AbortSignal): Promise<void> {
+  const exists = (await stat(image).catch(() => undefined)) !== undefined;
+  await (exists ? growExt4 : makeExt4)(image, sizeBytes, signal);
+}
+
 /**
- * Makes, grows and mounts, as far as it is needed. One that is mounted grows when it is mounted next. Errors: disk_full, host_missing, host_command_failed.
+ * The image as a disk for a virtual machine: made and grown as needed, and mounted nowhere, for two kernels that write one
+ * file system destroy it. One that a machine has open is left as it is. Errors: in_use, disk_full, host_missing,
+ * host_command_failed.
+ */
+export async function ensureExt4Disk(
+  image: string,
+  mountPoint: string,
+  sizeBytes: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const size = Math.max(sizeBytes, SMALLEST_BYTES);
+  try {
+    await releaseMount(image, mountPoint, signal);
+    if (isLockedOpen(image)) return;
+    await makeOrGrow(image, size, signal);
+    // A guest may have put something else on it than ext4: then the disk grows, and what is on it is the guest's.
+    const before = (await stat(image)).size;
+    if (before >= size) return;
+    await checkRoom(image, size - before);
+    await truncate(image, size);
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** Unmounts, unless somebody uses it. Errors: in_use. */
+async function releaseMount(image: string, mountPoint: string, signal: AbortSignal): Promise<void> {
+  const inUse = (cause?: unknown) =>
+    new SkerryError('in_use', 'the volume is mounted for a container that runs: stop it first', { cause });
+  if (loopsOver(image).some(isBoundElsewhere)) throw inUse();
+  if (await isMounted(mountPoint))
+    await run('umount', ['-d', mountPoint], { signal, timeoutMs: TIMEOUT_MS }).catch((error) => {
+      throw error instanceof SkerryError && error.code === 'host_command_failed' ? inUse(error) : error;
+    });
+  // The kernel takes the loop device away a moment after its last user.
+  const until = Date.now() + LOOP_GONE_MS;
+  while (loopsOver(image).length > 0) {
+    if (Date.now() > until) throw inUse();
+    await pause(LOOP_LOOK_MS, undefined, { signal });
+  }
+}
+
+/**
+ * Makes, grows and mounts, as far as it is needed. One that is mounted grows when it is mounted next. Errors: in_use
+ * (a virtual machine has it), disk_full, host_missing, host_command_failed.
  */
 export async function ensureExt4(
   image: string,
@@ -94,8 +146,9 @@ export async function ensureExt4(
   const size = Math.max(sizeBytes, SMALLEST_BYTES);
   try {
     if (await isMounted(mountPoint)) return;
-    const exists = (await stat(image).catch(() => undefined)) !== undefined;
-    await (exists ? growExt4 : makeExt4)(image, size, signal);
+    if (isLockedOpen(image))
+      throw new SkerryError('in_use', 'the volume is the disk of a virtual machine that runs: stop it first');
+    await makeOrGrow(image, size, signal);
     await mkdir(mountPoint, { recursive: true, mode: 0o711 });
     await run('mount', ['-t', 'ext4', '-o', 'loop,nosuid,nodev,noatime', image, mountPoint], {
       signal,

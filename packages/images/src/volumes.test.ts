@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   mkdirSync,
@@ -12,7 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { identityOf, mountsBelow } from '@skerry/host';
+import { identityOf, loopsOver, mountsBelow } from '@skerry/host';
 import { newId } from '@skerry/model';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createVolumes } from './volumes.ts';
@@ -84,6 +85,87 @@ describe.skipIf(!root)('volumes (need root to mount)', () => {
     } finally {
       rmSync(link);
     }
+  });
+
+  test('as the disk of a virtual machine it is mounted nowhere, keeps what containers wrote, and grows', async () => {
+    const uid = newId<'volume'>();
+    const path = await volumes.ensure({ uid, sizeBytes: 8 * MIB }, signal);
+    writeFileSync(join(path, 'kept'), 'data');
+    const disk = await volumes.ensureDisk({ uid, sizeBytes: 16 * MIB }, signal);
+    expect(disk).toBe(imageOf(uid));
+    expect(mountsBelow(folder)).toEqual([]);
+    expect(loopsOver(disk)).toEqual([]);
+    expect(statSync(disk).size).toBe(16 * MIB);
+    const inside = execFileSync('debugfs', ['-R', 'cat /data/kept', disk], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    });
+    expect(inside).toBe('data');
+    expect(await volumes.ensureDisk({ uid, sizeBytes: 16 * MIB }, signal)).toBe(disk);
+    expect(
+      readFileSync(join(await volumes.ensure({ uid, sizeBytes: 16 * MIB }, signal), 'kept'), 'utf8'),
+    ).toBe('data');
+    await volumes.remove(uid, signal);
+  });
+
+  test('a fresh one is made for a virtual machine; one that it has formatted anew grows by its end alone', async () => {
+    const uid = newId<'volume'>();
+    const disk = await volumes.ensureDisk({ uid, sizeBytes: 4 * MIB }, signal);
+    execFileSync('e2fsck', ['-fn', disk], { stdio: 'ignore' });
+    writeFileSync(disk, Buffer.alloc(4 * MIB, 'x'));
+    await volumes.ensureDisk({ uid, sizeBytes: 6 * MIB }, signal);
+    expect(
+      readFileSync(disk)
+        .subarray(0, 4 * MIB)
+        .equals(Buffer.alloc(4 * MIB, 'x')),
+    ).toBe(true);
+    expect(statSync(disk).size).toBe(6 * MIB);
+    await volumes.remove(uid, signal);
+  });
+
+  test('a volume in use by a container is no disk, and the disk of a running machine is mounted for no container', async () => {
+    const uid = newId<'volume'>();
+    const path = await volumes.ensure({ uid, sizeBytes: 8 * MIB }, signal);
+    const inside = mkdtempSync(join(tmpdir(), 'skerry-inside-'));
+    // As a container has it: the folder mounted in a mount namespace of its own.
+    const script = 'mount --bind "$0" "$1" && echo ready && read line';
+    const guest = spawn(
+      'unshare',
+      ['--mount', '--propagation', 'private', 'sh', '-c', script, path, inside],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      },
+    );
+    try {
+      await once(guest.stdout, 'data');
+      await expect(volumes.ensureDisk({ uid, sizeBytes: 8 * MIB }, signal)).rejects.toMatchObject({
+        code: 'in_use',
+        message: expect.stringMatching(/mounted for a container/),
+      });
+      expect(mountsBelow(folder)).toHaveLength(1);
+    } finally {
+      guest.stdin.end();
+      await once(guest, 'exit');
+      rmSync(inside, { recursive: true });
+    }
+    const disk = await volumes.ensureDisk({ uid, sizeBytes: 8 * MIB }, signal);
+    const machine = spawn('qemu-io', ['-f', 'raw', disk], { stdio: ['pipe', 'pipe', 'inherit'] });
+    try {
+      machine.stdin.write('write 0 1\n');
+      await once(machine.stdout, 'data');
+      await expect(volumes.ensure({ uid, sizeBytes: 8 * MIB }, signal)).rejects.toMatchObject({
+        code: 'in_use',
+        message: expect.stringMatching(/disk of a virtual machine/),
+      });
+      // Asked for again while it runs, and larger: it stays as it is.
+      expect(await volumes.ensureDisk({ uid, sizeBytes: 16 * MIB }, signal)).toBe(disk);
+      expect(statSync(disk).size).toBe(8 * MIB);
+    } finally {
+      machine.stdin.end('quit\n');
+      await once(machine, 'exit');
+    }
+    await volumes.ensure({ uid, sizeBytes: 8 * MIB }, signal);
+    await volumes.remove(uid, signal);
   });
 
   test('a volume that the disk can not hold is refused with the numbers, and nothing of it stays', async () => {

@@ -6,7 +6,7 @@ import { mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Identity, mountsBelow } from '@skerry/host';
 import { type Id, SkerryError } from '@skerry/model';
-import { ensureExt4, unmount } from './ext4.ts';
+import { ensureExt4, ensureExt4Disk, unmount } from './ext4.ts';
 
 export interface VolumeToEnsure {
   readonly uid: Id<'volume'>;
@@ -14,8 +14,17 @@ export interface VolumeToEnsure {
 }
 
 export interface Volumes {
-  /** Returns the folder to mount. Makes, enlarges or mounts as needed. Errors: disk_full, host_missing, host_command_failed. */
+  /**
+   * Returns the folder to mount. Makes, enlarges or mounts as needed. Errors: in_use (it is the disk of a running virtual
+   * machine), disk_full, host_missing, host_command_failed.
+   */
   ensure(volume: VolumeToEnsure, signal: AbortSignal): Promise<string>;
+  /**
+   * Returns the path of the raw disk image, formatted as ext4 and mounted nowhere, for a virtual machine. One that a running
+   * machine has open is left as it is. Errors: in_use (it is mounted for a running container), disk_full, host_missing,
+   * host_command_failed.
+   */
+  ensureDisk(volume: VolumeToEnsure, signal: AbortSignal): Promise<string>;
   /** Its data goes. */
   remove(uid: Id<'volume'>, signal: AbortSignal): Promise<void>;
   /** Unmounts all of this data folder; the data stays. */
@@ -47,6 +56,14 @@ export function createVolumes(identity: Identity): Volumes {
         const data = join(mountPoint, 'data'); // beside lost+found, which is no business of the guest
         await mkdir(data, { recursive: true, mode: 0o755 });
         return data;
+      }),
+    ensureDisk: ({ uid, sizeBytes }, signal) =>
+      alone(uid, async () => {
+        const folder = folderOf(uid);
+        const image = join(folder, 'disk.img');
+        await mkdir(folder, { recursive: true, mode: 0o711 });
+        await ensureExt4Disk(image, join(folder, 'mount'), sizeBytes, signal);
+        return image;
       }),
     remove: (uid, signal) =>
       alone(uid, async () => {
