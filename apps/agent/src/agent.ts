@@ -135,7 +135,11 @@ class NodeAgent implements Agent {
       ...shared,
       engine: (kind) => this.#engines.find((engine) => engine.runtime.kind === kind),
       networkService: this.#networkService,
-      parts: { network, images, volumePath: (project, name) => this.#volumes.path(project, name) },
+      parts: {
+        network,
+        images,
+        volumePath: (project, name, form) => this.#volumes.path(project, name, form),
+      },
       records: this.#records,
       starts: new Gate(tuning.concurrentStarts),
       stops: new Gate(tuning.concurrentStops),

@@ -31,6 +31,8 @@ export interface VolumeRequest {
 export interface NodeVolumes {
   /** Makes the volume where it is missing and returns the folder to mount. Errors: disk_full. */
   ensure(volume: VolumeRequest, signal: AbortSignal): Promise<string>;
+  /** As `ensure`, but returns the path of its raw image, for a guest that has disks. Errors: in_use where it is mounted for another. */
+  ensureDisk(volume: VolumeRequest, signal: AbortSignal): Promise<string>;
   /** Its data goes. */
   remove(uid: Id<'volume'>, signal: AbortSignal): Promise<void>;
 }

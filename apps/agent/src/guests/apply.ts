@@ -14,8 +14,8 @@ import { guestSpecOf } from './resolve.ts';
 export interface NodeParts {
   readonly network: NodeNetwork;
   readonly images: ImageContent;
-  /** Makes sure of the named volume of the project; returns its folder. Errors: not_found, disk_full. */
-  readonly volumePath: (project: string, name: string) => Promise<string>;
+  /** Makes sure of the named volume of the project; returns its folder, or its raw image. Errors: not_found, disk_full, in_use. */
+  readonly volumePath: (project: string, name: string, form: 'folder' | 'disk') => Promise<string>;
 }
 
 export interface ApplyTask {
@@ -68,7 +68,10 @@ export async function applySteps(
           task.imageSeen(await parts.images.facts(step.digest));
           return;
         case 'volume':
-          volumePaths.set(step.name, await parts.volumePath(task.project, step.name));
+          volumePaths.set(
+            step.name,
+            await parts.volumePath(task.project, step.name, runtime.kind === 'vm' ? 'disk' : 'folder'),
+          );
           return;
         case 'attach':
           task.attached(step.request);

@@ -41,14 +41,19 @@ export class VolumeTable {
     }
   }
 
-  /** The folder of the project's volume of this name. Errors: not_found, disk_full. */
-  async path(project: string, name: string): Promise<string> {
+  /**
+   * The project's volume of this name: a folder to mount, or its raw image for a guest that has disks. Errors: not_found,
+   * disk_full, in_use.
+   */
+  async path(project: string, name: string, form: 'folder' | 'disk'): Promise<string> {
     const volume = [...this.#desired.values()].find(
       (one) => one.project === project && one.name === name && !one.deleted,
     );
     if (!volume)
       throw new SkerryError('not_found', `the project ${project} has no volume ${name} on this node`);
-    return this.#ensure(volume);
+    if (form === 'folder') return this.#ensure(volume);
+    this.#ready.delete(volume.uid); // it is no longer mounted
+    return this.#options.volumes.ensureDisk(volume, this.#options.ending);
   }
 
   all(): DesiredVolume[] {
@@ -75,7 +80,9 @@ export class VolumeTable {
         await volumes.remove(uid, ending);
         report({ uid, state: 'absent' });
       } else {
-        await this.#ensure(volume);
+        await this.#ensure(volume).catch((thrown) => {
+          if (asSkerryError(thrown).code !== 'in_use') throw thrown; // a running machine has it as its disk
+        });
         report({ uid, state: 'ready' });
       }
       this.#failures.delete(uid);

@@ -136,6 +136,10 @@ export class World {
         this.volumes.add(uid);
         return `/volumes/${uid}`;
       },
+      ensureDisk: async ({ uid }) => {
+        this.volumes.add(uid);
+        return `/volumes/${uid}.img`;
+      },
       remove: async (uid) => void this.volumes.delete(uid),
     });
   }

@@ -11,6 +11,7 @@ interface UpOptions {
   readonly listen?: string;
   readonly detach?: boolean;
   readonly engine?: string;
+  readonly docker?: string;
   readonly sim?: boolean;
   readonly alone?: boolean;
 }
@@ -22,6 +23,7 @@ export function registerServer(program: Command, context: Context): void {
     .option('--listen <host:port>', 'answer HTTPS there as well, for those with the token')
     .option('--detach', 'go on in the background; returns when it answers')
     .option('--engine <address>', 'socket of the system’s containerd, in place of a private one')
+    .option('--docker <socket>', 'containers on this Docker engine, in place of containerd')
     .option('--sim', 'with the sim runtime, for scale tests and development')
     .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
     .action(async (options: UpOptions) => {

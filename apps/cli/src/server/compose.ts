@@ -8,6 +8,7 @@ import { createImageStore, createVolumes, type ImageStore, type Volumes } from '
 import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
 import {
   createContainerdRuntime,
+  createDockerRuntime,
   createQemuRuntime,
   createSimRuntime,
   createVmRuntime,
@@ -16,6 +17,7 @@ import {
 } from '@skerry/runtimes';
 import { openSqliteStore, type Store } from '@skerry/store';
 import { VERSION } from '../version.ts';
+import { type EngineChoice, engineChoice } from './engine-choice.ts';
 import { builtPath } from './layout.ts';
 import type { Logger } from './log.ts';
 
@@ -30,9 +32,7 @@ export interface NodeParts {
   readonly ledger: Store;
   readonly agent: Agent;
 }
-export interface NodeOptions {
-  /** Socket of the system's containerd, in place of a private one. */
-  readonly engine?: string;
+export interface NodeOptions extends EngineChoice {
   readonly sim?: boolean;
 }
 
@@ -55,17 +55,25 @@ export async function composeNode(
   logger: Logger,
   signal: AbortSignal,
 ): Promise<NodeParts> {
+  const { engine, docker } = engineChoice(identity, options);
   const subnet = await subnetOf(identity, signal);
   const images = await createImageStore({ dataDir: identity.dataDir });
   const network = createLinuxNetwork({ identity, subnet, logger: logger.child({ room: 'network' }) });
   const volumes = createVolumes(identity);
   const runtimes: Runtime[] = [
-    createContainerdRuntime({
-      identity,
-      images,
-      logger: logger.child({ room: 'containerd' }),
-      ...(options.engine === undefined ? {} : { engine: { address: options.engine } }),
-    }),
+    docker !== undefined
+      ? createDockerRuntime({
+          identity,
+          images,
+          logger: logger.child({ room: 'docker' }),
+          socketPath: docker,
+        })
+      : createContainerdRuntime({
+          identity,
+          images,
+          logger: logger.child({ room: 'containerd' }),
+          ...(engine === undefined ? {} : { engine: { address: engine } }),
+        }),
     createQemuRuntime({
       identity,
       images,

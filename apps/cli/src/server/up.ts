@@ -126,6 +126,7 @@ export async function startDetached(
     identity.dataDir,
     ...(options.listen === undefined ? [] : ['--listen', options.listen]),
     ...(options.engine === undefined ? [] : ['--engine', options.engine]),
+    ...(options.docker === undefined ? [] : ['--docker', options.docker]),
     ...(options.sim ? ['--sim'] : []),
     ...(options.alone ? ['--alone'] : []),
   ];
