@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, shown on real parts: a container and a unikernel from one manifest, an answer from each, real temperature
+# The main job, shown on real parts: a container, a unikernel and a virtual machine, an answer from each, real temperature
 # readings through the unikernel's function, a kill -9 survived, and nothing left behind.
 # On a terminal it stays until Ctrl-C; without one it ends by itself.
 set -euo pipefail
@@ -44,8 +44,12 @@ run up --detach
 bold 'An image from an archive, and a function as an image: its guest is a kernel of its own'
 run image import guests/hello/build/hello.tar
 run image build thermo --from guests/pebble/functions/thermo.ts
+run image import guests/vm-linux/build/disk.qcow2 --name harbour:1
 
-bold 'One manifest, two kinds of guest'
+bold 'A virtual machine is switched on, and boots in the background'
+run apply -f examples/machine.yaml
+
+bold 'One manifest, two more kinds of guest'
 run apply -f examples/spine.yaml --wait
 run workload instances
 address() { "$skerry" workload instances "$1" --output json | node -p 'JSON.parse(require("fs").readFileSync(0)).find(i => i.status.phase === "running").spec.network.address'; }
@@ -64,6 +68,13 @@ get --readings node_modules/vega-datasets/data/sf-temps.csv "http://$thermo:8080
 show "curl http://$thermo:8080/"
 get "http://$thermo:8080/"
 
+bold 'The virtual machine has booted a kernel of its own, and answers'
+run apply -f examples/machine.yaml --wait
+harbour=$(address harbour)
+show "curl http://$harbour:8080/"
+get "http://$harbour:8080/"
+run workload instances
+
 bold 'kill -9 of the program: the guests go on, and are found again'
 before=$(pids)
 echo "$before"
@@ -73,7 +84,7 @@ kill -9 "$pid"
 printf 'while it is down, hello answers: '
 get "http://$hello:8080/healthz"
 run up --detach
-run apply -f examples/spine.yaml --wait
+run apply -f examples/spine.yaml -f examples/machine.yaml --wait
 after=$(pids)
 if [ "$before" = "$after" ]; then echo 'The same processes as before.'; else printf 'DIFFERENT processes:\n%s\n' "$after"; exit 1; fi
 printf 'and the function still knows what it was told: '
@@ -87,6 +98,8 @@ if [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; then
   bin/skerry status
   bin/skerry workload logs thermo --follow
   bin/skerry workload exec hello -t -- /bin/sh
+  bin/skerry workload console harbour
+  bin/skerry workload snapshot harbour now && bin/skerry workload restore harbour now
   bin/skerry event watch
   bin/skerry doctor
 TRY
@@ -98,6 +111,6 @@ TRY
   trap 'exit 130' INT
 fi
 
-bold 'Deleting what the manifest named'
-run delete -f examples/spine.yaml
+bold 'Deleting what the manifests named'
+run delete -f examples/spine.yaml -f examples/machine.yaml
 run workload instances

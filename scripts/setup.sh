@@ -17,11 +17,15 @@ as_root() {
 
 # What Skerry drives, then what builds it. docs/adr/dependencies.md has a reason for each.
 PACKAGES=(
-  qemu-system-x86 qemu-utils containerd runc iproute2 nftables dnsmasq-base e2fsprogs mount procps
+  qemu-system-x86 qemu-utils ovmf xorriso containerd runc iproute2 nftables dnsmasq-base e2fsprogs mount procps
   busybox-static build-essential python3 duktape-dev musl-dev
 )
+# What the sample machines are made with.
+SAMPLE_PACKAGES=(grub-common grub-pc-bin grub-efi-amd64-bin mtools dosfstools cpio kmod zstd xz-utils)
 # Peers and real clients for tests and benchmarks.
-TEST_PACKAGES=(docker-registry skopeo docker.io curl iputils-ping)
+TEST_PACKAGES=(
+  docker-registry skopeo docker.io curl iputils-ping swtpm swtpm-tools qemu-system-arm qemu-efi-aarch64 memtest86+ squashfs-tools
+)
 
 apt_step() {
   command -v apt-get >/dev/null || { say "no apt-get here: install by hand: $*"; return; }
@@ -66,7 +70,7 @@ npm_step() {
   printf '%s' "$want" >.setup/npm
 }
 
-apt_step "${PACKAGES[@]}"
+apt_step "${PACKAGES[@]}" "${SAMPLE_PACKAGES[@]}"
 [ "${1:-}" = --with-test-tools ] && apt_step "${TEST_PACKAGES[@]}"
 node_step
 npm_step
@@ -74,4 +78,5 @@ make -s -C packages/host/native
 make -s -C packages/runtimes/native
 make -s -C guests/pebble
 make -s -C guests/hello
+make -s -C guests/vm-linux
 node scripts/build.mjs --if-changed

@@ -119,7 +119,7 @@ test('a wait that takes too long says what it waits for, and takes nothing back'
   expect(ran.code).toBe(1);
   expect(ran.stderr).toMatch(/not done within 1 s: slow 0\/1 ready.*--timeout/s);
   expect(await skerry.json<unknown[]>('workload', 'list')).toHaveLength(1);
-  await skerry.run('delete', '-f', path, '--wait');
+  await skerry.run('delete', '-f', path);
 });
 
 test('a change that a guest does not notice is planned as one', async () => {
@@ -132,5 +132,5 @@ test('a change that a guest does not notice is planned as one', async () => {
   expect(await skerry.run('plan', '-f', path)).toMatch(/update instance calm-0 while it runs: ports changed/);
   writeFileSync(path, ports('').replace('port: 8080', 'port: 8081'));
   expect(await skerry.run('plan', '-f', path)).toMatch(/replace instance calm-0: ports changed/);
-  await skerry.run('delete', '-f', path, '--wait');
+  await skerry.run('delete', '-f', path);
 });

@@ -84,19 +84,20 @@ function deleteOne(
   }
 }
 
-/** An error of one document, with the line where the document begins. */
-function located(error: unknown, { line, manifest }: ParsedManifest): unknown {
+/** An error of one document, with the line of its field, or of the document's beginning. */
+function located(error: unknown, { line, lineOf, manifest }: ParsedManifest): unknown {
   if (!(error instanceof SkerryError)) return error;
   const { errors, field } = error.details as {
     errors?: { field: string; message: string }[];
     field?: string;
   };
   if (error.code === 'manifest_invalid' && errors)
-    return manifestInvalid(errors.map((one) => ({ line, ...one })));
-  const where = `${manifest.kind.toLowerCase()} ${manifest.metadata.name} (line ${line})`;
+    return manifestInvalid(errors.map((one) => ({ line: lineOf(one.field), ...one })));
+  const at = field === undefined ? line : lineOf(field);
+  const where = `${manifest.kind.toLowerCase()} ${manifest.metadata.name} (line ${at})`;
   return new SkerryError(error.code, `${where}: ${error.message}`, {
     cause: error,
-    details: { ...error.details, line, ...(field !== undefined && { field }) },
+    details: { ...error.details, line: at, ...(field !== undefined && { field }) },
   });
 }
 

@@ -27,6 +27,8 @@ export interface ParsedManifest {
   readonly manifest: AnyManifest;
   /** Of the document's first line in the text, from 1. */
   readonly line: number;
+  /** Of a field such as `spec.ports[0].name`, or of the nearest thing around it that is written. */
+  readonly lineOf: (field: string) => number;
   /** `metadata.project`, else the default given; absent where the kind belongs to none. */
   readonly project?: string;
 }
@@ -44,10 +46,21 @@ export function parseManifests(text: string, options: ParseOptions = {}): Parsed
   return parseJsonDocument(text, options) ?? parseYaml(text, options);
 }
 
-const placed = (manifest: AnyManifest, line: number, options: ParseOptions): ParsedManifest =>
+const placed = (
+  manifest: AnyManifest,
+  line: number,
+  options: ParseOptions,
+  lineOf: ParsedManifest['lineOf'],
+): ParsedManifest =>
   KINDS[manifest.kind].inProject
-    ? { manifest, line, project: manifest.metadata.project ?? options.project ?? 'default' }
-    : { manifest, line };
+    ? { manifest, line, lineOf, project: manifest.metadata.project ?? options.project ?? 'default' }
+    : { manifest, line, lineOf };
+
+/** The inverse of `fieldOf`. */
+const pathOf = (field: string): Path =>
+  [...field.matchAll(/\[(\d+)\]|[^.[\]]+/g)].map(([word, index]) =>
+    index === undefined ? word : Number(index),
+  );
 
 /** One JSON document without a fault, much faster than the YAML reader. Undefined: let that one tell what is wrong. */
 function parseJsonDocument(text: string, options: ParseOptions): ParsedManifest[] | undefined {
@@ -58,7 +71,7 @@ function parseJsonDocument(text: string, options: ParseOptions): ParsedManifest[
   } catch {
     return undefined;
   }
-  return checkManifest(value).length > 0 ? undefined : [placed(value as AnyManifest, 1, options)];
+  return checkManifest(value).length > 0 ? undefined : [placed(value as AnyManifest, 1, options, () => 1)];
 }
 
 function parseYaml(text: string, options: ParseOptions): ParsedManifest[] {
@@ -85,7 +98,9 @@ function parseYaml(text: string, options: ParseOptions): ParsedManifest[] {
     errors.push(...problems);
     if (problems.length > 0) continue;
     const line = lineOf(document, [], false, lines);
-    const parsed = placed(value as AnyManifest, line, options);
+    const parsed = placed(value as AnyManifest, line, options, (field) =>
+      lineOf(document, pathOf(field), false, lines),
+    );
     const { kind, metadata } = parsed.manifest;
     const key = `${kind} ${parsed.project ?? ''} ${metadata.name}`;
     const earlier = firstLine.get(key);

@@ -1,0 +1,102 @@
+// A virtual machine through every room, by the commands that a user types, beside a container and a unikernel: three kernels
+// on one node. It keeps its disk, outlives the program, and goes without a trace.
+import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import type { Instance } from '@skerry/model';
+import { eventually } from '@skerry/testkit';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Program, ROOT, startProgram, skerry as typed } from '../support/program.ts';
+
+let skerry: Program;
+const example = (name: string) => join(ROOT, 'examples', name);
+const instances = () => skerry.json<Instance[]>('workload', 'instances');
+const instanceOf = async (workload: string) =>
+  (await instances()).find(({ spec }) => spec.workload === workload)!;
+const get = async (workload: string, path = '/') => {
+  const { spec } = await instanceOf(workload);
+  return (await fetch(`http://${spec.network!.address}:8080${path}`)).text();
+};
+const apply = (text: string) =>
+  typed(['apply', '-f', '-', '--wait'], { env: { SKERRY_DATA: skerry.dataDir }, input: text });
+
+beforeAll(async () => {
+  skerry = await startProgram();
+  await skerry.run('image', 'import', join(ROOT, 'guests/hello/build/hello.tar'));
+  await skerry.run('image', 'import', join(ROOT, 'guests/vm-linux/build/disk.qcow2'), '--name', 'harbour:1');
+  await skerry.run('image', 'build', 'thermo', '--from', join(ROOT, 'guests/pebble/functions/thermo.ts'));
+  await skerry.run('apply', '-f', example('machine.yaml'), '-f', example('spine.yaml'), '--wait');
+});
+afterAll(async () => {
+  expect(await skerry.purge()).toEqual([]);
+});
+
+test('three kernels are side by side, and each answers', async () => {
+  expect(await get('harbour')).toMatch(/Linux \d+\.\d+\.\d+-\d+-cloud-amd64 on x86_64/);
+  expect(await get('harbour')).not.toContain(release());
+  expect(await get('hello', '/cgi-bin/whoami')).toBe('hello-0 says hello\n');
+  expect(await skerry.run('workload', 'exec', 'hello', '--', '/bin/cat', '/proc/version')).toContain(
+    release(),
+  );
+  expect(await get('thermo', '/healthz')).toMatch(/ok/);
+  expect(await skerry.run('workload', 'logs', 'thermo')).toMatch(/pebble/i);
+});
+
+test('an image tells what was recognised', async () => {
+  const image = await skerry.run('image', 'show', 'harbour:1');
+  expect(image).toMatch(/kind: disk/);
+  expect(image).toMatch(/format: qcow2/);
+  expect(image).toMatch(/arch: amd64/);
+});
+
+test('it holds still and goes on, and its health is not asked meanwhile', async () => {
+  await skerry.run('workload', 'pause', 'harbour');
+  await eventually('it is told', async () => (await instanceOf('harbour')).status.reason?.includes('paused'));
+  await skerry.run('workload', 'resume', 'harbour');
+  await eventually('it goes on', async () => (await instanceOf('harbour')).status.reason === undefined);
+  expect((await instanceOf('harbour')).status.restartCount).toBe(0);
+  expect(await get('harbour', '/healthz')).toMatch(/ok/);
+});
+
+test('a snapshot brings it back, memory and all, in an instant', async () => {
+  await skerry.run('workload', 'snapshot', 'harbour', 'running');
+  expect(await skerry.run('workload', 'snapshots', 'harbour')).toMatch(/running .*with/);
+  await skerry.run('workload', 'restore', 'harbour', 'running');
+  await eventually('it answers', () => get('harbour', '/healthz').catch(() => false));
+  await skerry.run('workload', 'forget', 'harbour', 'running');
+  expect((await instanceOf('harbour')).status.restartCount).toBe(0);
+});
+
+test('kill -9 of the program does not touch it', async () => {
+  const { pid } = (await instanceOf('harbour')).status;
+  const { address } = (await instanceOf('harbour')).spec.network!;
+  await skerry.kill();
+  expect((await fetch(`http://${address}:8080/healthz`)).ok).toBe(true);
+  await skerry.up();
+  await skerry.run('apply', '-f', example('machine.yaml'), '--wait');
+  expect((await instanceOf('harbour')).status.pid).toBe(pid);
+});
+
+test('more memory and a larger disk are given to the same machine', async () => {
+  const text = readFileSync(example('machine.yaml'), 'utf8').replace('128MiB', '160MiB, disk: 1GiB');
+  const planned = await typed(['plan', '-f', '-'], { env: { SKERRY_DATA: skerry.dataDir }, input: text });
+  expect(planned.stdout).toMatch(/replace instance harbour-0: resources changed/);
+  expect(await apply(text)).toMatchObject({ code: 0 });
+  const stats = await skerry.json<{ diskBytes?: number; memoryLimitBytes: number }[]>(
+    'workload',
+    'stats',
+    'harbour',
+  );
+  expect(stats[0]!.memoryLimitBytes).toBeGreaterThan(160 * 1024 * 1024);
+  expect(await get('harbour', '/healthz')).toMatch(/ok/);
+});
+
+test('a manifest that asks for what does not go together is refused with its line', async () => {
+  const text = readFileSync(example('machine.yaml'), 'utf8').replace(
+    '  image: harbour:1',
+    '  image: harbour:1\n  vm: { firmware: bios, secureBoot: true }',
+  );
+  const ran = await apply(text);
+  expect(ran.code).toBe(1);
+  expect(ran.stderr).toMatch(/:10: .*spec\.vm\.secureBoot/);
+});
