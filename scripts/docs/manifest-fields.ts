@@ -92,8 +92,7 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.security.user': 'In place of the user of the image.',
     'spec.security.capabilities':
       'Beyond the default set. Those that would give the node away are refused with `unsupported`.',
-    'spec.security.userNamespace':
-      'Root inside is nobody on the node. Default false.',
+    'spec.security.userNamespace': 'Root inside is nobody on the node. Default false.',
     'spec.placement': 'Where. There is one node, so that only `nodeSelector` has an effect.',
     'spec.placement.near': NOT_YET,
     'spec.placement.near.accessPoints': NOT_YET,

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { SkerryError } from '@skerry/model';
 import { BlobStore } from './content/blob-store.ts';
-import { type ImageRecord, Records } from './content/records.ts';
+import { Records } from './content/records.ts';
 import { storeFunction } from './functions/store-function.ts';
 import { type Found, lookAt } from './look.ts';
 import type { ImageStore } from './port.ts';
