@@ -31,7 +31,7 @@ export function isAlive(ref: ProcessRef): boolean {
   return processRef(ref.pid)?.startTicks === ref.startTicks;
 }
 
-export function signalProcess(ref: ProcessRef, name: NodeJS.Signals): void {
+export function signalProcess(ref: ProcessRef, name: NodeJS.Signals | number): void {
   if (!isAlive(ref)) return;
   try {
     process.kill(ref.pid, name);

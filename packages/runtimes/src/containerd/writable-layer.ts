@@ -2,9 +2,9 @@
  * A writable layer of limited size: a sparse file with ext4 in it, mounted beside the guest, whose `upper` and `work`
  * lie over the image's snapshot. The file system is the limit, so it holds for everything that the guest does.
  */
-import { chownSync, closeSync, ftruncateSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { mountLoop, mountsBelow, run } from '@skerry/host';
+import { makeSparseExt4, mountLoop, mountsBelow } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { Mount } from './api.ts';
 import type { GuestFiles } from './guest-files.ts';
@@ -25,24 +25,7 @@ export async function limitedLayer(
     throw new SkerryError('unsupported', `a disk of ${sizeBytes} bytes is too small: ask for 2MiB or more`);
   }
   if (mountsBelow(files.layer).length === 0) {
-    const image = openSync(files.layerImage, 'w', 0o600);
-    try {
-      ftruncateSync(image, sizeBytes);
-    } finally {
-      closeSync(image);
-    }
-    // No journal: after a power cut the layer is made anew. Nothing reserved for root: the guest's root is not ours.
-    const options = [
-      '-q',
-      '-F',
-      '-m',
-      '0',
-      '-O',
-      '^has_journal,^resize_inode',
-      '-E',
-      'lazy_itable_init=1,nodiscard',
-    ];
-    await run('mkfs.ext4', [...options, files.layerImage], { signal, timeoutMs: 30_000 });
+    await makeSparseExt4(files.layerImage, sizeBytes, signal);
     mkdirSync(files.layer, { recursive: true, mode: 0o700 });
     await mountLoop(files.layerImage, files.layer, signal);
   }
