@@ -3,6 +3,8 @@ export { lowerApart as lower } from './functions/lower-apart.ts';
 export { createImageStore } from './image-store.ts';
 export type * from './port.ts';
 export { parseReference } from './registry/reference.ts';
+export type { RootfsFacts, RootfsInit } from './rootfs/rootfs-facts.ts';
+export { MAPPED_IDS, unpackRootfs } from './rootfs/unpack.ts';
 export { type ByteSource, bytesOf } from './unikernel/byte-source.ts';
 export { inspectKernel } from './unikernel/inspect.ts';
 export type * from './unikernel/kernel-facts.ts';

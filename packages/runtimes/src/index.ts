@@ -1,5 +1,6 @@
 export { type ContainerdOptions, createContainerdRuntime } from './containerd/runtime.ts';
 export { createDockerRuntime, type DockerOptions } from './docker/runtime.ts';
+export { createLxcRuntime, type LxcRuntimeOptions } from './lxc/runtime.ts';
 export * from './plan-guest.ts';
 export type * from './port.ts';
 export { createQemuRuntime, type QemuRuntimeOptions } from './qemu/runtime.ts';
