@@ -147,7 +147,7 @@ export async function fuzz(guest: Guest, seed: number, seconds: number): Promise
   let rounds = 0;
   while (performance.now() < end) {
     const clients: TcpClient[] = [];
-    for (let i = 0; i < 3; i++) clients.push(await peer.connect(8080, 20_000));
+    for (let i = 0; i < 3; i++) clients.push(await peer.connect(8080, 120_000));
     for (let i = 0; i < FRAMES_PER_ROUND; i++, frames++) {
       const client = random() < 0.8 ? pick(random, clients) : undefined;
       if (client && client.state === 'open' && random() < 0.1) client.send(httpNoise(random));
@@ -155,7 +155,7 @@ export async function fuzz(guest: Guest, seed: number, seconds: number): Promise
       if (link.congested) await link.drained();
     }
     for (const client of clients) client.reset();
-    const health = await fetchOnce(peer, '/healthz', {}, 20_000);
+    const health = await fetchOnce(peer, '/healthz', {}, 120_000);
     if (health.status !== 200)
       throw new Error(`seed ${seed}, round ${rounds}: /healthz answered ${health.status}`);
     if (guest.exitStatus !== null)

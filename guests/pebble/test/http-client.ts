@@ -42,7 +42,7 @@ function takeAnswer(client: TcpClient, headOnly: boolean): Answer | undefined {
 
 export async function readAnswer(
   client: TcpClient,
-  { headOnly = false, limitMs = 10_000 } = {},
+  { headOnly = false, limitMs = 45_000 } = {},
 ): Promise<Answer> {
   let answer: Answer | undefined;
   const whole = () => {
@@ -59,7 +59,7 @@ export async function exchange(
   client: TcpClient,
   path: string,
   request: Request = {},
-  limitMs = 10_000,
+  limitMs = 45_000,
 ): Promise<Answer> {
   client.send(requestBytes(path, request));
   return readAnswer(client, { headOnly: request.method === 'HEAD', limitMs });
@@ -70,7 +70,7 @@ export async function fetchOnce(
   peer: Peer,
   path: string,
   request: Request = {},
-  limitMs = 10_000,
+  limitMs = 45_000,
 ): Promise<Answer> {
   const client = await peer.connect(8080, limitMs);
   try {

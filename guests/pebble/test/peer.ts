@@ -46,7 +46,7 @@ export class Peer {
   }
 
   /** Opens a connection; rejects when it is refused or `limitMs` pass. */
-  connect(port = 8080, limitMs = 10_000): Promise<TcpClient> {
+  connect(port = 8080, limitMs = 45_000): Promise<TcpClient> {
     const client = new TcpClient(this, this.freePort(), port);
     this.clients.set(client.port, client);
     return client.open(limitMs);

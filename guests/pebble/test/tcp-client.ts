@@ -96,7 +96,7 @@ export class TcpClient {
   }
 
   /** Waits for a level; rejects after `limitMs`. */
-  until(level: () => boolean, limitMs = 10_000, what = 'it'): Promise<void> {
+  until(level: () => boolean, limitMs = 45_000, what = 'it'): Promise<void> {
     return new Promise((done, fail) => {
       const check = () => {
         if (!level()) return;

