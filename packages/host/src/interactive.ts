@@ -1,6 +1,6 @@
 /**
  * A program of the host that somebody talks to while it runs: input, outputs, its end. It is our child and ends with us. On a
- * terminal where a size is given (skerry-pty); then it has one output.
+ * terminal where a size is given (skerry-pty, for programs that relay one); then it has one output.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';

@@ -1,5 +1,7 @@
 /*
- * skerry-pty COLUMNS ROWS -- PROGRAM ARG...: runs a program on a terminal of its own (pty(7)), for callers that have pipes.
+ * skerry-pty COLUMNS ROWS -- PROGRAM ARG...: runs a program on a terminal of its own (pty(7)), for callers that have pipes. It
+ * is for programs that relay a terminal from elsewhere, as lxc-attach(1): their output is not processed once more, and input
+ * waits until they have made the terminal raw, for doing that they throw away what is there already.
  * Standard input goes to the terminal, what the program writes to standard output; fd 3 takes lines `COLUMNS ROWS` when the
  * size changes. Ends with the program's status, 128 + the signal that ended it; the program is ended with us.
  */
@@ -17,7 +19,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { ROOM = 16384 };
+enum { ROOM = 16384, LOOK_EVERY_MS = 2 };
 
 static void die(const char *what) {
   fprintf(stderr, "skerry-pty: %s: %s\n", what, strerror(errno));
@@ -27,6 +29,18 @@ static void die(const char *what) {
 static void resize(int terminal, const char *text) {
   struct winsize size = {0};
   if (sscanf(text, "%hu %hu", &size.ws_col, &size.ws_row) == 2) ioctl(terminal, TIOCSWINSZ, &size);
+}
+
+static int is_raw(int terminal) {
+  struct termios now;
+  return tcgetattr(terminal, &now) < 0 || !(now.c_lflag & ICANON);
+}
+
+static void pass_output_on(int terminal) {
+  struct termios now;
+  if (tcgetattr(terminal, &now) < 0) die("terminal");
+  now.c_oflag &= ~(tcflag_t)OPOST;
+  if (tcsetattr(terminal, TCSANOW, &now) < 0) die("terminal");
 }
 
 static int write_all(int fd, const char *data, ssize_t count) {
@@ -53,6 +67,7 @@ int main(int argc, char **argv) {
   snprintf(name, sizeof name, "/dev/pts/%d", number);
   snprintf(size, sizeof size, "%s %s", argv[1], argv[2]);
   resize(terminal, size);
+  pass_output_on(terminal);
   fcntl(control, F_SETFD, FD_CLOEXEC);
   signal(SIGPIPE, SIG_IGN);
   pid_t parent = getpid(), child = fork();
@@ -69,9 +84,10 @@ int main(int argc, char **argv) {
     execvp(argv[4], argv + 4);
     _exit(127);
   }
-  for (;;) {
-    struct pollfd waits[] = {{terminal, POLLIN, 0}, {input, POLLIN, 0}, {control, POLLIN, 0}};
-    if (poll(waits, 3, -1) < 0) continue;
+  for (int raw = 0;;) {
+    if (!raw) raw = is_raw(terminal);
+    struct pollfd waits[] = {{terminal, POLLIN, 0}, {raw ? input : -1, POLLIN, 0}, {control, POLLIN, 0}};
+    if (poll(waits, 3, raw ? -1 : LOOK_EVERY_MS) < 0) continue;
     if (waits[2].revents && (got = read(control, data, sizeof data - 1)) > 0) {
       data[got] = 0;
       for (char *line = strtok(data, "\n"); line; line = strtok(NULL, "\n")) resize(terminal, line);

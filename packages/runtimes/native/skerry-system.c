@@ -2,7 +2,7 @@
  * skerry-system: the parent of one LXC monitor, so that the guest outlives the agent and its end is never lost.
  *
  *   skerry-system --folder RUN --log DIR [--cgroup PROCS-FILE]... --group FOLDER
- *                 [--layer DIR]... --image DIR (--upper DIR | --disk FILE) [--ids FIRST]
+ *                 [--layer DIR]... --image DIR (--upper DIR | --disk FILE) [--ids FIRST] [--root ro]
  *                 [--volume DIR --at PATH | --volume-ro DIR --at PATH]... [--netns FILE] -- lxc-start ARG...
  *   skerry-system --probe DIR      whether a root with moved owners can be made on the file system of the empty folder DIR
  *
@@ -77,6 +77,7 @@ static void read_arguments(struct request *to, int argc, char **argv) {
     else if (!strcmp(name, "--image")) root->image = value;
     else if (!strcmp(name, "--upper")) root->upper = value;
     else if (!strcmp(name, "--disk")) root->disk = value;
+    else if (!strcmp(name, "--root")) root->read_only = !strcmp(value, "ro");
     else if (!strcmp(name, "--ids")) root->first_id = atol(value);
     else if ((!strcmp(name, "--volume") || !strcmp(name, "--volume-ro")) && root->volume_count < VOLUMES)
       root->volumes[root->volume_count++] = (struct volume){value, NULL, name[8] != 0};

@@ -30,7 +30,7 @@ struct volume {
 struct root {
   const char *image, *upper, *disk, *layers[LAYERS];
   struct volume volumes[VOLUMES];
-  int layer_count, volume_count;
+  int layer_count, volume_count, read_only;
   long first_id; /* 0: no user namespace */
 };
 
@@ -176,5 +176,7 @@ static void make_root(const struct root *root) {
     close(place);
   }
   close(top);
+  struct mount_attr sealed = {.attr_set = MOUNT_ATTR_RDONLY}; /* itself, not the volumes in it */
+  if (root->read_only && mount_setattr(AT_FDCWD, "rootfs", 0, &sealed, sizeof sealed) < 0) die("rootfs");
   if (ids >= 0) close(ids);
 }

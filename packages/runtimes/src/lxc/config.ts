@@ -61,7 +61,6 @@ function mounts(spec: GuestSpec, mapped: boolean): [string, string][] {
     ['lxc.mount.auto', `proc:${open} sys:${open} cgroup:mixed`],
     ...(readOnlyRoot
       ? [
-          ['lxc.rootfs.options', 'ro'] as [string, string],
           entry('tmpfs run tmpfs nosuid,nodev,mode=0755 0 0'),
           entry('tmpfs tmp tmpfs nosuid,nodev,mode=1777 0 0'),
         ]

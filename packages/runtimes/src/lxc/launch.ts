@@ -30,6 +30,7 @@ function arguments_(folder: SystemFolder, record: SystemRecord, image: string): 
     ...groupEntries(folder, record).flatMap((entry) => ['--cgroup', entry]),
     ...['--layer', folder.seed, '--image', image],
     ...(spec.diskBytes === undefined ? ['--upper', folder.layer] : ['--disk', folder.layerImage]),
+    ...(spec.security.readOnlyRoot ? ['--root', 'ro'] : []),
     ...(firstId === undefined ? [] : ['--ids', String(firstId)]),
     ...spec.volumes.flatMap(({ hostPath, mount, readOnly }) => [
       ...[readOnly ? '--volume-ro' : '--volume', hostPath, '--at', mount],

@@ -20,18 +20,19 @@ import { SystemFolder } from '../guest-folder.ts';
 import { createLxcRuntime } from '../runtime.ts';
 
 const APPLETS =
-  'sh cat chmod chown dd df echo env free grep head hostname id ifconfig init ip kill ls mkdir mknod mount nc nproc poweroff printf ps pwd rm route sleep stat stty sync tail test touch trap true tty umount unshare wc yes';
+  'sh cat chmod chown dd df echo env free grep head hostname id ifconfig init ip kill ls mkdir mknod mount nc nproc poweroff printf ps pwd reboot rm route seq sleep stat stty sync tail test touch tr true tty umount unshare wc yes';
 
 /** How long the tests wait for anything of a guest. */
 const LIMIT_MS = 60_000;
 
 /** A root with busybox as its init; what it prints and does stands in its inittab. */
 export function makeBusyboxRoot(folder: string, inittab = '::sysinit:/bin/echo busybox is up\n'): void {
-  for (const name of ['bin', 'sbin', 'etc', 'root', 'tmp', 'run', 'data', 'dev', 'proc', 'sys'])
+  for (const name of ['bin', 'sbin', 'etc', 'root', 'srv', 'tmp', 'run', 'data', 'dev', 'proc', 'sys'])
     mkdirSync(join(folder, name), { recursive: true });
   cpSync('/bin/busybox', join(folder, 'bin/busybox'));
   for (const name of APPLETS.split(' ')) symlinkSync('busybox', join(folder, 'bin', name));
   symlinkSync('/bin/busybox', join(folder, 'sbin/init'));
+  symlinkSync('/../../../srv', join(folder, 'outward'));
   writeFileSync(join(folder, 'etc/inittab'), inittab);
   writeFileSync(join(folder, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\n');
 }
