@@ -4,8 +4,9 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { CgroupEntry, type Identity, isAlive, run, signalProcess, waitForEnd } from '@skerry/host';
-import type { ImageContent } from '@skerry/images';
+import type { ImageContent, ImageFacts } from '@skerry/images';
 import { formatBytes, type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
+import { keepsRoot } from '../plan-guest.ts';
 import type { GuestEvent, GuestSpec, GuestState } from '../port.ts';
 import { lxcConfig } from './config.ts';
 import { attachCommand } from './exec.ts';
@@ -64,14 +65,15 @@ export class Guests {
     if (!folder.exists) return { state: 'absent' };
     const record = folder.read();
     const incarnation = record?.spec.incarnation ?? '';
+    const root = record?.init && record.spec.root !== undefined ? { root: record.spec.root } : {};
     if (record && record.startedAtMs === undefined)
       // One that was cut off while it was being made has to be made anew.
       return record.init
-        ? { state: 'created', incarnation }
+        ? { state: 'created', incarnation, ...root }
         : { state: 'exited', incarnation, exit: unfinished() };
     const init = record && (await initOf(folder));
-    if (!init) return { state: 'exited', incarnation, exit: await this.#exitOf(folder) };
-    return { state: 'running', incarnation, pid: init.pid, startedAtMs: record.startedAtMs! };
+    if (!init) return { state: 'exited', incarnation, ...root, exit: await this.#exitOf(folder) };
+    return { state: 'running', incarnation, ...root, pid: init.pid, startedAtMs: record.startedAtMs! };
   }
 
   async #exitOf(folder: SystemFolder): Promise<GuestExit> {
@@ -112,7 +114,9 @@ export class Guests {
   async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
     const have = await this.state(spec.uid);
     const folder = this.folder(spec.uid);
-    if (have.state !== 'absent') {
+    // A system keeps its files when it is started again, or with other settings.
+    const lasts = keepsRoot(spec, have) && have.state !== 'running';
+    if (have.state !== 'absent' && !lasts) {
       if (have.incarnation !== spec.incarnation)
         throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
       if (folder.read()?.init) return have;
@@ -127,6 +131,10 @@ export class Guests {
     // What LXC can not be told is refused before anything is made.
     const nothing = { rootfs: '', seccompPath: '', payload: '', monitor: '' };
     lxcConfig(spec, { ...nothing, cgroupMode: 'v2', hasAppArmor: false });
+    if (lasts) {
+      await this.#remake(folder, spec, firstId, facts, signal);
+      return this.state(spec.uid);
+    }
     const ids = firstId === undefined ? {} : { firstId };
     try {
       folder.make();
@@ -142,7 +150,37 @@ export class Guests {
     } finally {
       this.#ranges.delete(spec.uid);
     }
-    return { state: 'created', incarnation: spec.incarnation };
+    return this.state(spec.uid);
+  }
+
+  /** Over the same layer. A failure leaves it as it was. Errors: unsupported where the layer would have to be another. */
+  async #remake(
+    folder: SystemFolder,
+    spec: GuestSpec,
+    firstId: number | undefined,
+    facts: ImageFacts,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const before = folder.read()!;
+    if (before.spec.diskBytes !== spec.diskBytes || before.firstId !== firstId) {
+      const what = before.firstId === firstId ? 'resources.disk' : 'security.userNamespace';
+      throw new SkerryError(
+        'unsupported',
+        `${spec.name} keeps its files, and ${what} can not be changed under them: delete the workload, or put it back`,
+      );
+    }
+    this.#watches.get(spec.uid)?.release();
+    this.#watches.delete(spec.uid);
+    await clearGuest(folder);
+    folder.clearRun();
+    const image = await this.images.ensure(spec.imageDigest, facts, signal);
+    makeSeed(folder, spec, firstId ?? 0);
+    folder.write({
+      spec,
+      init: initManner(spec, facts, image),
+      ...(firstId === undefined ? {} : { firstId }),
+    });
+    this.#ranges.delete(spec.uid);
   }
 
   #range(uid: Uid): number {
