@@ -2,6 +2,7 @@ export * from './cgroup.ts';
 export * from './cgroup-clear.ts';
 export * from './cgroup-entry.ts';
 export * from './cgroup-make.ts';
+export * from './cgroup-of.ts';
 export * from './coalesce.ts';
 export * from './command-line.ts';
 export * from './cpu-flags.ts';

@@ -1,10 +1,36 @@
 /** Named network namespaces as ip-netns(8) keeps them: a bind mount per name under /run/netns. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 
 const FOLDER = '/run/netns';
 
 export const netnsPath = (name: string): string => `${FOLDER}/${name}`;
 export const netnsExists = (name: string): boolean => existsSync(netnsPath(name));
+
+/** Whether the process is in the namespace of this name (namespaces(7): the same inode of the same device). */
+export function isInNetns(name: string, pid: number): boolean {
+  const [named, own] = [netnsPath(name), `/proc/${pid}/ns/net`].map((path) => {
+    try {
+      return statSync(path);
+    } catch {
+      return undefined;
+    }
+  });
+  return named !== undefined && own !== undefined && named.ino === own.ino && named.dev === own.dev;
+}
+
+/**
+ * Whether the process is the first of a container that has a network namespace of its own: it has the id 1 where it sees
+ * itself (proc(5), NSpid), and is not in our network namespace.
+ */
+export function isContainerInit(pid: number): boolean {
+  try {
+    const ids = /^NSpid:\s+(.+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]?.split(/\s+/) ?? [];
+    if (ids.length < 2 || ids.at(-1) !== '1') return false;
+    return statSync(`/proc/${pid}/ns/net`).ino !== statSync('/proc/self/ns/net').ino;
+  } catch {
+    return false;
+  }
+}
 
 /** Names that begin with `prefix`; none where no namespace was ever named on this machine. */
 export function listNetns(prefix: string): string[] {

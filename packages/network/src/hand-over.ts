@@ -3,13 +3,13 @@
  * themselves, and for guests whose user namespace must own it. Afterwards the attachment's name leads to that namespace, so
  * whoever looks for the guest's interface finds it as before, and detaching it leaves nothing.
  */
-import { ipBatch } from '@skerry/host';
+import { ipBatch, isInNetns, netnsExists } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { Attachment } from './port.ts';
 
 type NetnsAttachment = Extract<Attachment, { kind: 'netns' }>;
 
-/** `pid`: a process in the namespace. Errors: host_command_failed with what could not be done. */
+/** `pid`: a process in the namespace. May be repeated after it was cut off at any line. Errors: host_command_failed. */
 export async function handOverNetns(
   attachment: NetnsAttachment,
   pid: number,
@@ -18,10 +18,17 @@ export async function handOverNetns(
   const { netns, address, prefixLength, gateway } = attachment;
   const refuse = (text: string) =>
     new SkerryError('host_command_failed', `the interface of ${address} could not be handed over: ${text}`);
-  const [moved] = await ipBatch([`link set dev eth0 netns ${pid}`], signal, netns);
-  if (moved) throw refuse(moved.text);
-  const [named] = await ipBatch([`netns delete ${netns}`, `netns attach ${netns} ${pid}`], signal);
-  if (named) throw refuse(named.text);
+  if (!isInNetns(netns, pid)) {
+    if (netnsExists(netns)) {
+      const [moved] = await ipBatch([`link set dev eth0 netns ${pid}`], signal, netns);
+      // It was moved before, and only the name leads elsewhere: below it shows whether that is so.
+      if (moved && !moved.text.includes('Cannot find device')) throw refuse(moved.text);
+    }
+    const lines = [`netns attach ${netns} ${pid}`];
+    if (netnsExists(netns)) lines.unshift(`netns delete ${netns}`);
+    const [named] = await ipBatch(lines, signal);
+    if (named) throw refuse(named.text);
+  }
   const inside = [
     'link set dev lo up',
     'link set dev eth0 addrgenmode none up', // no IPv6 on the node network

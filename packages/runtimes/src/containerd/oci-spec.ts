@@ -17,7 +17,7 @@ const CPU_PERIOD_US = 100_000; // the kernel's default (sched-bwc.rst)
 export const OPEN_FILES = 65_536;
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-const MASKED = [
+export const MASKED = [
   '/proc/acpi',
   '/proc/asound',
   '/proc/interrupts',
@@ -31,7 +31,7 @@ const MASKED = [
   '/sys/devices/virtual/powercap',
   '/sys/firmware',
 ]; // prettier-ignore
-const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+export const READ_ONLY = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /**
  * The network namespace is the guest's own: any of its users may use low ports and ping. A mapped user can not set it from

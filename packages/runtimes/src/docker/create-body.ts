@@ -5,13 +5,22 @@
 import { SkerryError } from '@skerry/model';
 import { capabilitySet } from '../containerd/capabilities.ts';
 import type { ImageDefaults } from '../containerd/image-facts.ts';
-import { commandOf, environmentOf, NETWORK_SYSCTLS, OPEN_FILES } from '../containerd/oci-spec.ts';
+import {
+  commandOf,
+  environmentOf,
+  MASKED,
+  NETWORK_SYSCTLS,
+  OPEN_FILES,
+  READ_ONLY,
+} from '../containerd/oci-spec.ts';
 import { seccompProfile } from '../containerd/seccomp.ts';
 import type { GuestSpec } from '../port.ts';
+import type { EngineFacts } from './engine-facts.ts';
 import { labelsOf } from './names.ts';
 
 const MiB = 1024 * 1024;
-const SCRATCH = `rw,nosuid,nodev,size=${64 * MiB}`;
+/** `exec`: Docker adds noexec to what is not told. */
+const SCRATCH = `rw,exec,nosuid,nodev,size=${64 * MiB}`;
 
 export interface CreateInput {
   readonly guest: GuestSpec;
@@ -19,8 +28,11 @@ export interface CreateInput {
   readonly image: ImageDefaults;
   /** Name of the image in the engine. */
   readonly imageName: string;
-  /** Absent where the engine puts groups by systemd. */
-  readonly cgroupParent?: string;
+  readonly facts: Pick<EngineFacts, 'flavour' | 'cgroupfs'>;
+  /** Of this data folder; not used where systemd makes the groups. */
+  readonly cgroup: string;
+  /** Podman reads the filter from a file: its path. */
+  readonly seccompPath?: string;
   readonly swapLimit: boolean;
   readonly openFiles: number;
 }
@@ -35,6 +47,7 @@ export function createBody(input: CreateInput): object {
         `a volume can not be mounted at "${mount}": give an absolute path`,
       );
   const capabilities = capabilitySet(security.capabilities);
+  const podman = input.facts.flavour === 'podman';
   const files = Math.min(OPEN_FILES, openFiles);
   return {
     Image: input.imageName,
@@ -46,8 +59,9 @@ export function createBody(input: CreateInput): object {
     ...(security.user === undefined ? {} : { User: security.user }),
     Labels: labelsOf(input.identityId, guest),
     HostConfig: {
-      // The engine's own networks are not used: the interface is handed over when the process is there.
-      NetworkMode: 'none',
+      // The engine's own networks are not used. Podman takes the namespace that was prepared; to Docker's container the
+      // interface is handed over when its first process is there.
+      NetworkMode: network?.kind === 'netns' && podman ? `ns:${network.path}` : 'none',
       ...(network
         ? {
             Dns: [network.dns],
@@ -71,20 +85,24 @@ export function createBody(input: CreateInput): object {
         : {}),
       CapDrop: ['ALL'],
       CapAdd: capabilities,
-      SecurityOpt: ['no-new-privileges', `seccomp=${JSON.stringify(dockerProfile(capabilities))}`],
+      SecurityOpt: ['no-new-privileges', `seccomp=${input.seccompPath ?? seccompText(security)}`],
+      CgroupnsMode: 'private',
+      MaskedPaths: MASKED,
+      ReadonlyPaths: READ_ONLY,
       Mounts: guest.volumes.map(({ hostPath, mount, readOnly }) => ({
         ...{ Type: 'bind', Source: hostPath, Target: mount, ReadOnly: readOnly },
         BindOptions: { Propagation: 'rprivate' },
       })),
       ...(guest.diskBytes === undefined ? {} : { StorageOpt: { size: String(guest.diskBytes) } }),
-      ...(input.cgroupParent === undefined ? {} : { CgroupParent: input.cgroupParent }),
+      ...(input.facts.cgroupfs ? { CgroupParent: input.cgroup } : {}),
       ShmSize: 64 * MiB,
     },
   };
 }
 
-/** The same filter; this engine wants `args` to be there. */
-function dockerProfile(capabilities: readonly string[]): object {
-  const profile = seccompProfile(capabilities);
-  return { ...profile, syscalls: profile.syscalls.map((rule) => ({ ...rule, args: rule.args ?? [] })) };
+/** The same filter as on containerd; these engines want `args` to be there. */
+export function seccompText({ capabilities }: Pick<GuestSpec['security'], 'capabilities'>): string {
+  const profile = seccompProfile(capabilitySet(capabilities));
+  const syscalls = profile.syscalls.map((rule) => ({ ...rule, args: rule.args ?? [] }));
+  return JSON.stringify({ ...profile, syscalls });
 }

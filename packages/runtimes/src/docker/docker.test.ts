@@ -118,7 +118,7 @@ test('limits are those of the manifest, and running out of memory is told as suc
   await remove(spec.uid);
   const calm = await bed.guest({ ...shell('exec sleep 1000'), cpus: 0.5, pids: 20 });
   await run(runtime, calm);
-  const api = new EngineApi(bed.dockerd.socketPath);
+  const api = new EngineApi(bed.engine.socketPath);
   const { Id } = await api.call<Inspected>(
     'GET',
     `/containers/${containerName(bed.identity.id, calm.uid)}/json`,
@@ -219,7 +219,7 @@ test('what it prints is kept in lines and bounded, however much it is', async ()
 });
 
 test('its image is given to the engine once, and taken away when it is gone', async () => {
-  const api = new EngineApi(bed.dockerd.socketPath);
+  const api = new EngineApi(bed.engine.socketPath);
   const name = imageName(bed.identity.id, bed.images.digest);
   const has = () =>
     api.call('GET', `/images/${encodeURIComponent(name)}/json`).then(
@@ -252,12 +252,12 @@ test('an engine that is killed and comes back finds its guests as they were', as
   const events = runtime.events(signal)[Symbol.asyncIterator]();
   const next = events.next();
   next.catch(() => undefined);
-  await bed.dockerd.kill();
+  await bed.engine.kill();
   await expect(next).rejects.toMatchObject({ code: 'engine_unavailable' });
   await expect(runtime.recover(spec.uid, signal)).rejects.toMatchObject({ code: 'engine_unavailable' });
   const findings = await runtime.probe(signal);
   expect(findings[0]).toMatchObject({ name: 'container', ok: false });
-  await bed.dockerd.start();
+  await bed.engine.start();
   await runtime.start(signal);
   expect(await runtime.recover(spec.uid, signal)).toMatchObject({
     state: 'running',

@@ -52,7 +52,8 @@ export class EngineApi {
 
   constructor(socketPath: string) {
     this.socketPath = socketPath;
-    this.#agent = new Agent({ connect: { socketPath }, connections: 32, bodyTimeout: 0 });
+    // As many connections as there are questions: who waits for an end or follows a log holds one for hours.
+    this.#agent = new Agent({ connect: { socketPath }, bodyTimeout: 0 });
   }
 
   /** The answer's body as a stream. Errors: EngineRefusal, engine_unavailable, cancelled. */
@@ -79,12 +80,8 @@ export class EngineApi {
     throw new EngineRefusal(answer.statusCode, messageOf(await answer.body.text()));
   }
 
-  /** The answer as JSON; undefined where it has no body. Errors: as `open`. */
-  async call<T = unknown>(
-    method: Dispatcher.HttpMethod,
-    path: string,
-    options: CallOptions = {},
-  ): Promise<T> {
+  /** The answer as text. Errors: as `open`. */
+  async text(method: Dispatcher.HttpMethod, path: string, options: CallOptions = {}): Promise<string> {
     const pieces: Buffer[] = [];
     try {
       for await (const piece of await this.open(method, path, options)) pieces.push(piece as Buffer);
@@ -93,8 +90,17 @@ export class EngineApi {
       if (options.signal?.aborted) throw new SkerryError('cancelled', 'cancelled while the engine worked');
       throw new SkerryError('engine_unavailable', 'the engine broke off its answer', { cause: error });
     }
-    const text = Buffer.concat(pieces).toString('utf8');
-    return (text.trim() === '' ? undefined : JSON.parse(text)) as T;
+    return Buffer.concat(pieces).toString('utf8').trim();
+  }
+
+  /** The answer as JSON; undefined where it has no body. Errors: as `open`. */
+  async call<T = unknown>(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    options: CallOptions = {},
+  ): Promise<T> {
+    const text = await this.text(method, path, options);
+    return (text === '' ? undefined : JSON.parse(text)) as T;
   }
 
   /** Takes the connection over, as `docker exec` does (API, "Attach to a container", stream details). Errors: as `open`. */
@@ -147,20 +153,12 @@ export class EngineApi {
   }
 }
 
-/** `GET /info`, what of it is asked. */
-export interface EngineInfo {
-  readonly ServerVersion: string;
-  readonly CgroupDriver: string;
-  readonly LiveRestoreEnabled?: boolean;
-  readonly SecurityOptions?: readonly string[];
-  readonly Driver: string;
-}
-
 /** `GET /containers/{id}/json`, what of it is asked. */
 export interface Inspected {
   readonly Id: string;
   readonly State: {
-    readonly Status: 'created' | 'running' | 'paused' | 'restarting' | 'removing' | 'exited' | 'dead';
+    /** Docker: created, running, paused, restarting, removing, exited, dead; Podman has more. */
+    readonly Status: string;
     readonly Pid: number;
     readonly ExitCode: number;
     readonly OOMKilled: boolean;
@@ -169,5 +167,8 @@ export interface Inspected {
     readonly StartedAt: string;
     readonly FinishedAt: string;
   };
-  readonly Config: { readonly Labels?: Readonly<Record<string, string>> | null };
+  readonly Config: {
+    readonly Labels?: Readonly<Record<string, string>> | null;
+    readonly StopSignal?: string;
+  };
 }

@@ -41,10 +41,12 @@ export async function* engineEvents(source: EventSource, signal: AbortSignal): A
 }
 
 async function hear(source: EventSource, signal: AbortSignal): Promise<void> {
+  // The engine keeps its latest events: what happens until it has taken the question is told, too.
+  const since = (Date.now() / 1000).toFixed(3);
   const filters = JSON.stringify({
     ...{ type: ['container'], event: ['die', 'oom'], label: [ownFilter(source.identityId)] },
   });
-  const bytes = await source.api.open('GET', '/events', { signal, query: { filters } });
+  const bytes = await source.api.open('GET', '/events', { signal, query: { filters, since } });
   let held = '';
   for await (const piece of bytes) {
     held += Buffer.from(piece as Uint8Array).toString('utf8');

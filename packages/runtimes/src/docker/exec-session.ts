@@ -43,7 +43,9 @@ export async function dockerExec(
     if (!terminal) return;
     await api.call('POST', `/exec/${id}/resize`, { query: { w: width, h: height } }).catch(() => undefined); // it has ended
   };
-  signal.addEventListener('abort', () => socket.destroy(), { once: true });
+  const letGo = () => socket.destroy();
+  signal.addEventListener('abort', letGo, { once: true });
+  socket.once('close', () => signal.removeEventListener('abort', letGo));
   const { output, over } = readAhead(terminal ? asOutput(socket) : framesOf(socket));
   if (terminal) await sizeFirst(api, id, columns ?? 80, rows ?? 24);
   // The engine leaves the connection open where the command could not be started, and where it left processes behind.

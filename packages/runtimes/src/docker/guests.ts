@@ -2,37 +2,39 @@
  * One container on a Docker engine from `create` to `remove`. The engine is asked each time what is there; each verb may be
  * repeated after a crash at any of its lines. A failed `create` leaves nothing.
  */
-import { cgroupHasSwapLimit, clearCgroup, type Identity, openFilesLimit, processRef } from '@skerry/host';
-import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
-import { handOverNetns } from '@skerry/network';
-import { judgeExit, signalNumber, vanished } from '../containerd/exit-judge.ts';
+import { cgroupHasSwapLimit, cgroupOf, clearCgroup, type Identity, openFilesLimit } from '@skerry/host';
+import { type Id, type Millis, SkerryError } from '@skerry/model';
+import { signalNumber } from '../containerd/exit-judge.ts';
 import { lastCause } from '../containerd/failures.ts';
 import type { GuestSpec, GuestState } from '../port.ts';
-import { createBody } from './create-body.ts';
-import { type EngineApi, type EngineInfo, EngineRefusal, type Inspected, isNotThere } from './engine-api.ts';
+import { createBody, seccompText } from './create-body.ts';
+import { type EngineApi, EngineRefusal, type Inspected, isNotThere } from './engine-api.ts';
+import { type EngineFacts, engineName } from './engine-facts.ts';
 import type { EngineImages } from './images.ts';
-import { containerName, INCARNATION, ownFilter, uidOf } from './names.ts';
+import { ensureNetwork, handOverEarly } from './join-network.ts';
+import { Judge } from './judge.ts';
+import { containerName, ownFilter, uidOf } from './names.ts';
 import type { Records } from './record.ts';
 
 type Uid = Id<'instance'>;
 
 const FORCED_END_LIMIT_MS = 20_000;
-/** 1 January of the year 1: what has not come yet. */
-const NEVER = /^0001-/;
 
 export interface DockerGuestsOptions {
   readonly identity: Identity;
   readonly api: EngineApi;
   readonly images: EngineImages;
   readonly records: Records;
-  readonly info: () => EngineInfo;
+  readonly facts: () => EngineFacts;
 }
 
 export class DockerGuests {
   readonly #options: DockerGuestsOptions;
+  readonly judge: Judge;
 
   constructor(options: DockerGuestsOptions) {
     this.#options = options;
+    this.judge = new Judge(options.api, options.records);
   }
 
   path(uid: Uid): string {
@@ -64,40 +66,13 @@ export class DockerGuests {
   }
 
   async state(uid: Uid, signal?: AbortSignal): Promise<GuestState> {
-    const found = await this.inspect(uid, signal);
-    if (!found) return { state: 'absent' };
-    const incarnation = found.Config.Labels?.[INCARNATION] ?? '';
-    const { Status, Pid } = found.State;
-    if (Status === 'created') return { state: 'created', incarnation };
-    if (Status === 'running' || Status === 'paused' || Status === 'restarting') {
-      const startedAtMs = this.#options.records.read(uid)?.startedAtMs ?? Date.parse(found.State.StartedAt);
-      return { state: 'running', incarnation, pid: Pid, startedAtMs };
-    }
-    return { state: 'exited', incarnation, exit: this.judge(uid, found) };
+    return this.judge.state(uid, await this.inspect(uid, signal));
   }
 
-  /** How it ended, judged once and kept. */
-  judge(uid: Uid, { State }: Inspected): GuestExit {
-    const { records } = this.#options;
-    const record = records.read(uid);
-    if (record?.exit) return record.exit;
-    const atMs = NEVER.test(State.FinishedAt) ? Date.now() : Date.parse(State.FinishedAt);
-    // 255: the engine found it gone when it was started itself
-    const exit =
-      State.ExitCode === 255 && !record?.stop && !State.OOMKilled
-        ? vanished(atMs)
-        : judgeExit({
-            ...{ code: State.ExitCode, atMs, outOfMemory: State.OOMKilled },
-            memoryLimitBytes: record?.spec.memoryBytes ?? 0,
-            stop: record?.stop,
-          });
-    if (record) records.write(uid, { ...record, exit });
-    return exit;
-  }
-
-  /** Its state, after taking away what is left of one that is not whole. */
+  /** Its state, after taking away what is left of one that is not whole, and finishing what a start left undone. */
   async recover(uid: Uid, signal: AbortSignal): Promise<GuestState> {
     const state = await this.state(uid, signal);
+    if (state.state === 'running') return this.#joined(uid, state, signal);
     return state.state === 'absent' && this.#options.records.has(uid) ? this.remove(uid, signal) : state;
   }
 
@@ -109,19 +84,20 @@ export class DockerGuests {
       if (have.incarnation === spec.incarnation) return have;
       throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
     }
-    this.#checkNamespace(spec);
+    const facts = this.#options.facts();
+    this.#checkNamespace(spec, facts);
     const { name, image } = await images.load(spec.imageDigest);
-    const info = this.#options.info();
-    const body = createBody({
-      ...{ guest: spec, identityId: identity.id, image: image.config, imageName: name },
-      ...(info.CgroupDriver === 'cgroupfs' ? { cgroupParent: identity.cgroup } : {}),
-      swapLimit: cgroupHasSwapLimit(),
-      openFiles: openFilesLimit(),
-    });
+    if (signal.aborted) throw new SkerryError('cancelled', 'cancelled before the container was made');
     records.write(uid, { spec });
+    const filter = facts.flavour === 'podman' ? seccompText(spec.security) : undefined;
     try {
+      const body = createBody({
+        ...{ guest: spec, identityId: identity.id, image: image.config, imageName: name, facts },
+        ...(filter === undefined ? {} : { seccompPath: records.keep(uid, 'seccomp.json', filter) }),
+        ...{ cgroup: identity.cgroup, swapLimit: cgroupHasSwapLimit(), openFiles: openFilesLimit() },
+      });
+      // Not to be cancelled: whether the engine made it all the same could not be told.
       await api.call('POST', '/containers/create', {
-        signal,
         body,
         query: { name: containerName(identity.id, uid) },
       });
@@ -132,24 +108,23 @@ export class DockerGuests {
     return { state: 'created', incarnation: spec.incarnation };
   }
 
-  #checkNamespace({ security, network }: GuestSpec): void {
-    const mapped = this.#options.info().SecurityOptions?.some((option) => option.includes('name=userns'));
-    if (security.userNamespace && !mapped)
+  #checkNamespace({ security, network }: GuestSpec, facts: EngineFacts): void {
+    if (security.userNamespace && !facts.mapsUsers)
       throw new SkerryError(
         'unsupported',
-        'this Docker engine maps no users: start dockerd with --userns-remap, or use containerd on this node',
+        `this ${engineName(facts)} engine maps no users: start dockerd with --userns-remap, or use containerd on this node`,
       );
     if (network && network.kind !== 'netns')
       throw new SkerryError('unsupported', 'a container needs a network namespace, not a tap device');
   }
 
-  #refused(error: unknown, spec: GuestSpec): unknown {
+  #refused(error: unknown, spec: Pick<GuestSpec, 'name'>): unknown {
     if (!(error instanceof EngineRefusal)) return error;
-    const text = lastCause(error.message);
-    if (/storage-opt|--storage-opt|pquota/.test(text))
+    const text = lastCause(error.message).slice(0, 400);
+    if (/storage-opt|pquota|quota not supported/i.test(text))
       return new SkerryError(
         'unsupported',
-        `${spec.name}: this Docker engine can not limit a container's disk: ${text}`,
+        `${spec.name}: this engine can not limit a container's disk: ${text}`,
         { cause: error },
       );
     const code = /no space left/i.test(text) ? 'disk_full' : 'guest_start_failed';
@@ -160,36 +135,66 @@ export class DockerGuests {
   }
 
   async start(uid: Uid, signal: AbortSignal): Promise<GuestState> {
-    const { api, records } = this.#options;
-    const have = await this.state(uid, signal);
-    if (have.state === 'absent')
+    const { api, identity, records } = this.#options;
+    const found = await this.inspect(uid, signal);
+    const have = await this.judge.state(uid, found);
+    if (!found || have.state === 'absent')
       throw new SkerryError('guest_start_failed', `there is no container ${uid} to start`);
+    if (have.state === 'running') return this.#joined(uid, have, signal);
     if (have.state !== 'created') return have;
-    const record = records.read(uid);
+    const spec = records.read(uid)?.spec;
     // Before the process is there: one that ended at once was started all the same.
-    if (record) records.write(uid, { ...record, startedAtMs: Date.now() });
+    records.change(uid, { startedAtMs: Date.now() });
+    const started = new AbortController();
+    const early =
+      spec?.network?.kind === 'netns' && this.#options.facts().flavour === 'docker'
+        ? handOverEarly(identity, found.Id, spec.network, started.signal)
+        : undefined;
+    let given: number | undefined;
     try {
-      await api.call('POST', `${this.path(uid)}/start`, { signal });
+      // Not to be cancelled: whether it runs all the same could not be told.
+      await api.call('POST', `${this.path(uid)}/start`);
     } catch (error) {
-      if (record) records.write(uid, record);
-      throw error instanceof EngineRefusal
-        ? this.#refused(error, record?.spec ?? ({ name: uid } as never))
-        : error;
+      const record = records.read(uid);
+      if (record) {
+        const { startedAtMs: _, ...before } = record;
+        records.write(uid, before);
+      }
+      throw this.#refused(error, spec ?? { name: uid });
+    } finally {
+      started.abort();
+      given = await early;
     }
-    const state = await this.state(uid, signal);
-    const network = record?.spec.network;
-    if (state.state !== 'running' || network?.kind !== 'netns') return state;
+    const state = await this.state(uid);
+    return state.state === 'running' ? this.#joined(uid, state, signal, given) : state;
+  }
+
+  /** Finishes what follows a start, once: it has its interface, and its group is known. Without either it is ended. */
+  async #joined(
+    uid: Uid,
+    state: Extract<GuestState, { state: 'running' }>,
+    signal: AbortSignal,
+    given?: number,
+  ): Promise<GuestState> {
+    const { api, records } = this.#options;
+    const record = records.read(uid);
+    if (!record) return state;
+    const done = record.joined === true || given === state.pid;
+    const { network } = record.spec;
     try {
-      await handOverNetns(network, state.pid, signal);
+      if (network?.kind === 'netns') await ensureNetwork(network, state.pid, done, signal);
     } catch (error) {
-      // It ended before it needed a network; the engine may learn of that a moment after us.
-      if (!processRef(state.pid)) await this.#ended(uid, FORCED_END_LIMIT_MS, signal);
+      if (signal.aborted) throw error; // the next look at it finishes what is missing
       const now = await this.state(uid);
-      if (now.state !== 'running') return now;
+      if (now.state !== 'running') return now; // it ended before it needed a network
       await api
         .call('POST', `${this.path(uid)}/kill`, { query: { signal: 'SIGKILL' } })
         .catch(() => undefined);
       throw error;
+    }
+    if (!record.joined) {
+      const cgroup = cgroupOf(state.pid, 'memory');
+      records.change(uid, { joined: true, ...(cgroup === undefined ? {} : { cgroup }) });
     }
     return state;
   }
@@ -209,7 +214,7 @@ export class DockerGuests {
 
   async #stopSignal(uid: Uid): Promise<string> {
     const found = await this.inspect(uid);
-    const wanted = (found?.Config as { StopSignal?: string } | undefined)?.StopSignal;
+    const wanted = found?.Config.StopSignal;
     return wanted !== undefined && signalNumber(wanted) !== undefined ? wanted : 'SIGTERM';
   }
 
@@ -254,8 +259,9 @@ export class DockerGuests {
   }
 
   async remove(uid: Uid, signal: AbortSignal): Promise<GuestState> {
-    const { api, identity, records } = this.#options;
+    const { api, identity, images, records } = this.#options;
     const found = await this.inspect(uid, signal);
+    const record = records.read(uid);
     if (found) {
       for (let attempt = 0; ; attempt++) {
         try {
@@ -270,10 +276,27 @@ export class DockerGuests {
             .catch(() => undefined);
         }
       }
-      if (!(await clearCgroup(`${identity.cgroup}/${found.Id}`)))
-        throw new SkerryError('guest_unresponsive', `processes of ${uid} did not end`);
+      // Named after it: the group of another is never touched.
+      const groups = [`${identity.cgroup}/${found.Id}`, record?.cgroup].filter((path) =>
+        path?.includes(found.Id),
+      );
+      for (const group of groups)
+        if (!(await clearCgroup(group!)))
+          throw new SkerryError('guest_unresponsive', `processes of ${uid} did not end`);
     }
+    if (record) await images.release(record.spec.imageDigest);
     records.remove(uid);
     return { state: 'absent' };
+  }
+
+  /** Where it is measured. Errors: guest_not_running. */
+  async cgroup(uid: Uid, signal: AbortSignal): Promise<string> {
+    const found = await this.inspect(uid, signal);
+    const group =
+      found?.State.Status === 'running'
+        ? (this.#options.records.read(uid)?.cgroup ?? cgroupOf(found.State.Pid, 'memory'))
+        : undefined;
+    if (group === undefined) throw new SkerryError('guest_not_running', `${uid} is not running`);
+    return group;
   }
 }

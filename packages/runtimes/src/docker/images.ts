@@ -116,7 +116,13 @@ export class EngineImages {
       if (failure) throw new EngineRefusal(500, failure);
       await filling;
     } catch (error) {
-      await filling.catch(() => undefined);
+      archive.destroy(); // where the engine left off listening, nobody else ends it
+      const own = await filling.then(
+        () => undefined,
+        (reason: NodeJS.ErrnoException) => reason,
+      );
+      if (own?.code === 'ENOENT')
+        throw new SkerryError('image_not_found', `a layer of ${name} is not there`, { cause: own });
       if (!(error instanceof EngineRefusal)) throw error;
       const full = /no space left/i.test(error.message);
       throw new SkerryError(
@@ -129,18 +135,26 @@ export class EngineImages {
 
   /** Takes away what the image room no longer has and no container needs; with `all`, everything of ours. */
   async sweep(all = false): Promise<void> {
-    const filters = JSON.stringify({ reference: [imageRepository(this.#identityId)] });
+    const filters = JSON.stringify({ reference: [`${imageRepository(this.#identityId)}:*`] });
     const found = await this.#api.call<{ RepoTags: string[] | null }[]>('GET', '/images/json', {
       query: { filters },
     });
     for (const name of found.flatMap(({ RepoTags }) => RepoTags ?? [])) {
       if (!name.startsWith(`${imageRepository(this.#identityId)}:`)) continue;
-      if (!all && (await this.#images.has(digestOfImage(name)))) continue;
-      try {
-        await this.#api.call('DELETE', `/images/${encodeURIComponent(name)}`, { query: { force: all } });
-      } catch (error) {
-        if (!(error instanceof EngineRefusal)) throw error; // in use, or gone meanwhile
-      }
+      if (all || !(await this.#images.has(digestOfImage(name)))) await this.#take(name, all);
+    }
+  }
+
+  /** After a guest went: takes its image away where the image room no longer has it and no other guest needs it. */
+  async release(digest: string): Promise<void> {
+    if (!(await this.#images.has(digest))) await this.#take(imageName(this.#identityId, digest), false);
+  }
+
+  async #take(name: string, force: boolean): Promise<void> {
+    try {
+      await this.#api.call('DELETE', `/images/${encodeURIComponent(name)}`, { query: { force } });
+    } catch (error) {
+      if (!(error instanceof EngineRefusal)) throw error; // in use, or gone meanwhile
     }
   }
 }

@@ -1,15 +1,10 @@
-/** What a container wrote, as the engine keeps it (json-file, bounded): frames with a time stamp before each line. */
+/**
+ * What a container wrote, as the engine keeps it (json-file, bounded): frames with a time stamp before each line. The engine
+ * cuts lines of more than 16 KiB into pieces, each with a stamp: each is a line here, as on containerd.
+ */
 import type { LogLine, LogOptions } from '@skerry/model';
 import { type EngineApi, isNotThere } from './engine-api.ts';
-import { framesOf } from './frames.ts';
-
-/** The engine cuts lines into pieces of 16 KiB; more of one line than this is not held. */
-const LINE_BYTES = 64 * 1024;
-
-interface Held {
-  readonly atMs: number;
-  readonly text: string;
-}
+import { type Frame, framesOf } from './frames.ts';
 
 /** Ends by itself without `follow`; with it, when cancelled or with the container. */
 export async function* dockerLogs(
@@ -18,7 +13,6 @@ export async function* dockerLogs(
   { tail, follow = false, sinceMs }: LogOptions,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine> {
-  const held: { stdout?: Held | undefined; stderr?: Held | undefined } = {};
   try {
     const query = {
       ...{ stdout: true, stderr: true, timestamps: true, follow },
@@ -26,24 +20,24 @@ export async function* dockerLogs(
       ...(sinceMs === undefined ? {} : { since: (sinceMs / 1000).toFixed(3) }),
     };
     const bytes = await api.open('GET', `${path}/logs`, { signal, query });
-    for await (const { stream, data } of framesOf(bytes)) {
-      const piece = data.toString('utf8');
-      const cut = piece.indexOf(' ');
-      const atMs = held[stream]?.atMs ?? Date.parse(piece.slice(0, cut));
-      const text = `${held[stream]?.text ?? ''}${piece.slice(cut + 1)}`;
-      if (!text.endsWith('\n') && text.length < LINE_BYTES) {
-        held[stream] = { atMs, text };
-        continue;
-      }
-      held[stream] = undefined;
-      if (sinceMs === undefined || atMs >= sinceMs) yield { atMs, stream, text: text.replace(/\n$/, '') };
+    for await (const frame of framesOf(bytes)) {
+      const line = lineOf(frame);
+      if (sinceMs === undefined || line.latestMs >= sinceMs) yield line.line;
     }
   } catch (error) {
     if (isNotThere(error) || signal.aborted) return;
     throw error;
   }
-  for (const stream of ['stdout', 'stderr'] as const) {
-    const rest = held[stream];
-    if (rest && (sinceMs === undefined || rest.atMs >= sinceMs)) yield { ...rest, stream };
-  }
+}
+
+/** `2026-11-23T10:00:00.123456789Z text`; Podman's stamps have no fraction, so that the line may be up to a second later. */
+function lineOf({ stream, data }: Frame): { line: LogLine; latestMs: number } {
+  const text = data.toString('utf8').replace(/\n$/, '');
+  const cut = text.indexOf(' ');
+  const stamp = text.slice(0, cut);
+  const atMs = Date.parse(stamp);
+  return {
+    line: { atMs, stream, text: text.slice(cut + 1) },
+    latestMs: atMs + (stamp.includes('.') ? 0 : 999),
+  };
 }

@@ -10,8 +10,8 @@ const UID = `${LABEL}.uid`;
 export const containerName = (identityId: string, uid: Id<'instance'>): string =>
   `skerry-${identityId}-${uid}`;
 
-/** The digest is in the name, so that what is loaded is known by looking. */
-export const imageRepository = (identityId: string): string => `skerry-${identityId}`;
+/** The digest is in the name, so that what is loaded is known by looking. `localhost`: no engine adds a registry to it. */
+export const imageRepository = (identityId: string): string => `localhost/skerry-${identityId}`;
 export const imageName = (identityId: string, digest: string): string =>
   `${imageRepository(identityId)}:${digest.replace(/^sha256:/, '')}`;
 export const digestOfImage = (name: string): string => `sha256:${name.slice(name.lastIndexOf(':') + 1)}`;

@@ -1,47 +1,61 @@
-/** What works with this Docker engine and, where not, why and what to do about it. */
-import { type ProbeFinding, SkerryError } from '@skerry/model';
-import type { EngineApi, EngineInfo } from './engine-api.ts';
+/** What works with this engine and, where not, why and what to do about it. */
+import type { ProbeFinding, SkerryError } from '@skerry/model';
+import { type EngineApi, EngineRefusal } from './engine-api.ts';
+import { type EngineFacts, engineFacts, engineName } from './engine-facts.ts';
 
-const finding = (name: string, text: string): ProbeFinding => ({ name, ok: true, level: 'ok', text });
+const works = (name: string, text: string): ProbeFinding => ({ name, ok: true, level: 'ok', text });
+const lacks = (name: string, text: string, remedy: string): ProbeFinding => ({
+  ...{ name, ok: false, level: 'degraded' },
+  ...{ text, remedy },
+});
 
 export async function probeDocker(api: EngineApi, signal: AbortSignal): Promise<ProbeFinding[]> {
-  let info: EngineInfo;
+  let facts: EngineFacts;
   try {
-    info = await api.call<EngineInfo>('GET', '/info', { signal });
+    facts = await engineFacts(api, signal);
   } catch (error) {
-    if (error instanceof SkerryError && error.code === 'cancelled') throw error;
+    if (!(error instanceof EngineRefusal) && (error as SkerryError).code !== 'engine_unavailable')
+      throw error;
     return [
       {
         ...{ name: 'container', ok: false, level: 'missing' },
         text: `containers can not run: ${(error as Error).message}`,
-        remedy: 'Start the engine (systemctl start docker), or start Skerry with its own containerd.',
+        remedy:
+          'Start the engine (systemctl start docker, or podman.socket), or start Skerry with its own containerd.',
       },
     ];
   }
-  const mapped = info.SecurityOptions?.some((option) => option.includes('name=userns'));
-  const filtered = info.SecurityOptions?.some((option) => option.includes('name=seccomp'));
+  const { version, keepsContainers, filtersCalls, mapsUsers } = facts;
+  const engine = engineName(facts);
   return [
-    finding('container', `containers run on the Docker engine ${info.ServerVersion} at ${api.socketPath}`),
-    info.LiveRestoreEnabled
-      ? finding('container.liveRestore', 'containers go on while the engine is away')
-      : {
-          ...{ name: 'container.liveRestore', ok: false, level: 'degraded' },
-          text: 'containers end when the Docker engine ends, and are then started anew',
-          remedy: 'Put {"live-restore": true} into /etc/docker/daemon.json and reload the engine.',
-        },
-    filtered
-      ? finding('container.seccomp', 'system calls are filtered by seccomp')
-      : {
-          ...{ name: 'container.seccomp', ok: false, level: 'degraded' },
-          text: 'this engine filters no system calls',
-          remedy: 'Use an engine that was built with seccomp.',
-        },
-    mapped
-      ? finding('container.userNamespace', 'root in a container is nobody on the node (userns-remap)')
-      : {
-          ...{ name: 'container.userNamespace', ok: false, level: 'degraded' },
-          text: 'security.userNamespace is refused: this Docker engine maps no users',
-          remedy: 'Start dockerd with --userns-remap=default, or use containerd on this node.',
-        },
+    works('container', `containers run on the ${engine} engine ${version} at ${api.socketPath}`),
+    keepsContainers
+      ? works('container.liveRestore', 'containers go on while the engine is away')
+      : lacks(
+          'container.liveRestore',
+          'containers end when the Docker engine ends, and are then started anew',
+          'Put {"live-restore": true} into /etc/docker/daemon.json and reload the engine.',
+        ),
+    filtersCalls
+      ? works('container.seccomp', 'system calls are filtered by seccomp')
+      : lacks(
+          'container.seccomp',
+          'this engine filters no system calls',
+          'Use an engine that was built with seccomp.',
+        ),
+    mapsUsers
+      ? works('container.userNamespace', 'root in a container is nobody on the node (userns-remap)')
+      : lacks(
+          'container.userNamespace',
+          `security.userNamespace is refused: this ${engine} engine maps no users`,
+          'Start dockerd with --userns-remap=default, or use containerd on this node.',
+        ),
+    /on xfs$/.test(facts.storage) || /^(btrfs|zfs)/.test(facts.storage)
+      ? works('container.disk', `resources.disk is left to the engine's storage, ${facts.storage}`)
+      : lacks(
+          'container.disk',
+          `resources.disk is refused: the engine's storage, ${facts.storage}, limits no container's disk`,
+          "Put the engine's data on XFS mounted with pquota, or use containerd on this node.",
+        ),
   ];
 }

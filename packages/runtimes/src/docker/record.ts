@@ -11,6 +11,10 @@ import type { GuestSpec } from '../port.ts';
 export interface DockerRecord {
   readonly spec: GuestSpec;
   readonly startedAtMs?: number;
+  /** Control group of the container, as it was found when it had started. */
+  readonly cgroup?: string;
+  /** Its interface has been given to it, and set up. */
+  readonly joined?: boolean;
   /** Set before the first signal: an end after it was asked for. */
   readonly stop?: { readonly forced: boolean };
   readonly exit?: GuestExit;
@@ -55,6 +59,20 @@ export class Records {
     } catch {
       return [];
     }
+  }
+
+  /** Where there is one. */
+  change(uid: Id<'instance'>, change: Partial<DockerRecord>): void {
+    const record = this.read(uid);
+    if (record) this.write(uid, { ...record, ...change });
+  }
+
+  /** A file that the engine reads by its path; goes with the guest. Returns the path. */
+  keep(uid: Id<'instance'>, name: string, text: string): string {
+    mkdirSync(this.folder(uid), { recursive: true, mode: 0o700 });
+    const path = join(this.folder(uid), name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return path;
   }
 
   remove(uid: Id<'instance'>): void {

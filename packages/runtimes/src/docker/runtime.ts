@@ -1,5 +1,5 @@
 /**
- * Containers behind the runtime port on a Docker engine that somebody else runs, through its HTTP API. The network, the images
+ * Containers behind the runtime port on a Docker or Podman engine that somebody else runs, through its HTTP API. The network, the images
  * and the logs' meaning are Skerry's; the engine is never started, stopped or configured from here.
  */
 import { existsSync } from 'node:fs';
@@ -9,11 +9,13 @@ import { type Bytes, type GuestStats, type Id, SkerryError } from '@skerry/model
 import { EventQueue } from '../event-queue.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { ExecPower, GuestEvent, GuestState, GuestStep, Runtime } from '../port.ts';
-import { EngineApi, type EngineInfo, EngineRefusal } from './engine-api.ts';
+import { EngineApi, EngineRefusal } from './engine-api.ts';
+import { type EngineFacts, engineFacts } from './engine-facts.ts';
 import { engineEvents } from './events.ts';
 import { dockerExec } from './exec-session.ts';
 import { DockerGuests } from './guests.ts';
 import { EngineImages } from './images.ts';
+import { isRunning } from './judge.ts';
 import { dockerLogs } from './logs.ts';
 import { probeDocker } from './probe.ts';
 import { Records } from './record.ts';
@@ -30,7 +32,7 @@ export interface DockerOptions {
   readonly identity: Identity;
   readonly images: ImageContent;
   readonly logger: DockerLogger;
-  /** The engine's socket; `/var/run/docker.sock` is Docker's. */
+  /** The engine's socket: `/var/run/docker.sock` is Docker's, `/run/podman/podman.sock` Podman's. Which it is, the engine says. */
   readonly socketPath: string;
 }
 
@@ -39,19 +41,20 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
   const records = new Records(identity);
   const engineImages = new EngineImages(api, images, identity.id);
   const events = new EventQueue();
-  let info: EngineInfo | undefined;
+  let known: EngineFacts | undefined;
   const guests = new DockerGuests({
     ...{ identity, api, records, images: engineImages },
-    info() {
-      if (!info) throw new SkerryError('engine_unavailable', `the engine at ${socketPath} was not asked yet`);
-      return info;
+    facts() {
+      if (!known)
+        throw new SkerryError('engine_unavailable', `the engine at ${socketPath} was not asked yet`);
+      return known;
     },
   });
 
   const ended = async (uid: Id<'instance'>) => {
     const found = await guests.inspect(uid);
-    if (!found || found.State.Status === 'running' || !records.has(uid)) return;
-    events.emit({ type: 'exited', uid, exit: guests.judge(uid, found) });
+    if (!found || isRunning(found) || !records.has(uid)) return;
+    events.emit({ type: 'exited', uid, exit: await guests.judge.exit(uid, found) });
   };
   const outOfMemory = (uid: Id<'instance'>) => {
     const name = records.read(uid)?.spec.name ?? uid;
@@ -80,14 +83,14 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
   return {
     kind: 'container',
     async start(signal) {
-      info = await asked(() => api.call<EngineInfo>('GET', '/info', { signal }));
+      known = await asked(() => engineFacts(api, signal));
       await engineImages.sweep().catch((error) => logger.warn({ err: error }, 'images were not swept'));
     },
     stop: () => api.close(),
     async destroy(signal) {
       const last = new EngineApi(socketPath);
       const mine = new EngineImages(last, images, identity.id);
-      const left = new DockerGuests({ identity, api: last, records, images: mine, info: () => info! });
+      const left = new DockerGuests({ identity, api: last, records, images: mine, facts: () => known! });
       try {
         // An engine that is not there any more keeps nothing that could be removed.
         if (existsSync(socketPath)) {
@@ -114,14 +117,11 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
       }),
     events: (signal): AsyncIterable<GuestEvent> =>
       engineEvents({ api, identityId: identity.id, queue: events, ended, outOfMemory }, signal),
-    async stats(uid): Promise<GuestStats> {
-      const found = await asked(() => guests.inspect(uid));
-      const record = records.read(uid);
-      if (!found || !record || found.State.Status !== 'running')
-        throw new SkerryError('guest_not_running', `${uid} is not running`);
-      const { cpuMs = 0, memoryBytes = 0, pids } = cgroupUsage(`${identity.cgroup}/${found.Id}`);
+    async stats(uid, signal): Promise<GuestStats> {
+      const { cpuMs = 0, memoryBytes = 0, pids } = cgroupUsage(await asked(() => guests.cgroup(uid, signal)));
+      const memoryLimitBytes = records.read(uid)?.spec.memoryBytes ?? (0 as Bytes);
       return {
-        ...{ cpuMs, memoryBytes, memoryLimitBytes: record.spec.memoryBytes },
+        ...{ cpuMs, memoryBytes, memoryLimitBytes },
         ...(pids === undefined ? {} : { pids }),
       };
     },

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
-  cgroupFolders,
+  cgroupChildren,
   endProcess,
   type Identity,
   netnsPath,
@@ -19,7 +19,8 @@ import type { GuestSpec, Runtime } from '../../port.ts';
 import { EngineApi } from '../engine-api.ts';
 import { containerName } from '../names.ts';
 import { createDockerRuntime } from '../runtime.ts';
-import { type PrivateDockerd, startDockerd } from './dockerd.ts';
+import { startDockerd } from './dockerd.ts';
+import type { PrivateEngine } from './engine.ts';
 
 const SCRIPTS: Record<GuestManner, string> = {
   steady: 'trap "exit 0" TERM; while true; do sleep 0.05; done',
@@ -35,13 +36,13 @@ const ip = (...args: string[]) =>
 export interface DockerBed extends RuntimeBed {
   readonly identity: Identity;
   readonly images: TestImages;
-  readonly dockerd: PrivateDockerd;
+  readonly engine: PrivateEngine;
   open(): Runtime;
   guest(change?: Partial<GuestSpec>): Promise<GuestSpec>;
 }
 
-export async function makeDockerBed(): Promise<DockerBed> {
-  const dockerd = await startDockerd();
+export async function makeDockerBed(begin: () => Promise<PrivateEngine> = startDockerd): Promise<DockerBed> {
+  const engine = await begin();
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-docker-'));
   const identity = openDataFolder(dataDir);
   const images = await busyboxImages(join(dataDir, 'test-blobs'));
@@ -87,9 +88,9 @@ export async function makeDockerBed(): Promise<DockerBed> {
     devices.delete(uid);
   };
   return {
-    ...{ identity, images, dockerd, guest },
+    ...{ identity, images, engine, guest },
     open: () =>
-      createDockerRuntime({ identity, images: withFunction, logger: quiet, socketPath: dockerd.socketPath }),
+      createDockerRuntime({ identity, images: withFunction, logger: quiet, socketPath: engine.socketPath }),
     spec: (manner) => guest(shell(SCRIPTS[manner])),
     async kill(_uid, state) {
       const process = processRef(state.pid);
@@ -97,13 +98,14 @@ export async function makeDockerBed(): Promise<DockerBed> {
     },
     async leftovers(uid) {
       await unwire(uid);
-      const api = new EngineApi(dockerd.socketPath);
+      const api = new EngineApi(engine.socketPath);
       const filters = JSON.stringify({ name: [containerName(identity.id, uid)] });
       const left = await api.call<object[]>('GET', '/containers/json', { query: { all: true, filters } });
+      const all = await api.call<{ Id: string }[]>('GET', '/containers/json', { query: { all: true } });
       await api.close();
       return [
         ...left.map(() => `container of ${uid}`),
-        ...cgroupFolders(`${identity.cgroup}/${uid}`),
+        ...cgroupChildren(identity.cgroup).filter((name) => !all.some(({ Id }) => name.includes(Id))),
         ...[join(identity.dataDir, 'guests', uid), netnsPath(`${identity.netnsPrefix}${uid}`)].filter(
           (path) => existsSync(path),
         ),
@@ -111,7 +113,7 @@ export async function makeDockerBed(): Promise<DockerBed> {
     },
     async close() {
       for (const uid of [...devices.keys()]) await unwire(uid);
-      await dockerd.end();
+      await engine.end();
       rmSync(identity.runDir, { recursive: true, force: true });
       rmSync(dataDir, { recursive: true, force: true });
     },

@@ -4,30 +4,16 @@ import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HOST_ENV, unmountBelow } from '@skerry/host';
-import { eventually } from '@skerry/testkit';
-import { EngineApi } from '../engine-api.ts';
+import { ended, engineAnswers, type PrivateEngine } from './engine.ts';
 
-export interface PrivateDockerd {
-  readonly socketPath: string;
-  /** Ends the engine by SIGKILL; its containers go on (live-restore). */
-  kill(): Promise<void>;
-  start(): Promise<void>;
-  /** Ends both and removes the folder. */
-  end(): Promise<void>;
+export type PrivateDockerd = PrivateEngine;
+
+export interface DockerdOptions {
+  /** Whether containers go on while the engine is away; default true. */
+  readonly liveRestore?: boolean;
 }
 
-const START_LIMIT_MS = 60_000;
-
-async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once('exit', resolve));
-  child.kill(signal);
-  const timer = setTimeout(() => child.kill('SIGKILL'), 15_000);
-  await gone;
-  clearTimeout(timer);
-}
-
-export async function startDockerd(): Promise<PrivateDockerd> {
+export async function startDockerd({ liveRestore = true }: DockerdOptions = {}): Promise<PrivateEngine> {
   const folder = mkdtempSync(join(tmpdir(), 'skdk-'));
   const at = (name: string) => join(folder, name);
   mkdirSync(at('data'));
@@ -53,29 +39,12 @@ export async function startDockerd(): Promise<PrivateDockerd> {
     rmSync(at('dockerd.pid'), { force: true });
     dockerd = begin('dockerd', [
       ...['--data-root', at('data'), '--exec-root', at('exec'), '--pidfile', at('dockerd.pid')],
-      ...['--host', `unix://${socketPath}`, '--containerd', at('c.sock'), '--live-restore'],
+      ...['--host', `unix://${socketPath}`, '--containerd', at('c.sock')],
+      ...(liveRestore ? ['--live-restore'] : []),
       // It has no business with the host's network: Skerry's is used.
       ...['--bridge', 'none', '--iptables=false', '--ip-forward=false', '--ip-masq=false'],
     ]);
-    const api = new EngineApi(socketPath);
-    try {
-      const limit = performance.now() + START_LIMIT_MS;
-      await eventually(
-        'dockerd answers',
-        () =>
-          api.call('GET', '/version').then(
-            () => true,
-            (error) => {
-              if (performance.now() > limit)
-                throw new Error(readFileSync(at('log'), 'utf8').slice(-800), { cause: error });
-              return false;
-            },
-          ),
-        { withinMs: START_LIMIT_MS },
-      );
-    } finally {
-      await api.close();
-    }
+    await engineAnswers(socketPath, () => readFileSync(at('log'), 'utf8'));
   };
   const end = async () => {
     if (dockerd) await ended(dockerd, 'SIGTERM');
@@ -92,8 +61,8 @@ export async function startDockerd(): Promise<PrivateDockerd> {
   return {
     socketPath,
     start,
-    kill: async () => {
-      if (dockerd) await ended(dockerd, 'SIGKILL');
+    kill: async (signal = 'SIGKILL') => {
+      if (dockerd) await ended(dockerd, signal);
     },
     end,
   };

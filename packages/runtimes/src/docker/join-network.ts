@@ -1,0 +1,61 @@
+/**
+ * Brings the guest's interface into its container. Podman takes the prepared namespace by its path. Docker makes one of its
+ * own, and the interface is handed over: as soon as the container's first process is there, which is well before its
+ * program is executed in it; where that process was not found in time, right after the start.
+ *
+ *   start asked --> init waits in its new namespace --> interface handed over --> program runs
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Identity, isContainerInit, isInNetns, readCgroup } from '@skerry/host';
+import { handOverNetns } from '@skerry/network';
+import type { GuestSpec } from '../port.ts';
+
+export type NetnsAttachment = Extract<GuestSpec['network'], { kind: 'netns' }>;
+
+const LOOK_EVERY_MS = 2;
+
+/** Where a container's group may be, by the engine's driver; the first that has a process is it. */
+const groupsOf = (identity: Identity, containerId: string): string[] => [
+  `${identity.cgroup}/${containerId}`,
+  `/system.slice/docker-${containerId}.scope`,
+];
+
+function initOf(groups: readonly string[]): number | undefined {
+  for (const group of groups) {
+    const pids = readCgroup(group, 'pids', 'cgroup.procs')?.split('\n').filter(Boolean).map(Number) ?? [];
+    const init = pids.find(isContainerInit);
+    if (init !== undefined) return init;
+  }
+  return undefined;
+}
+
+/** Waits for the first process and hands over to it; undefined where `over` was aborted before. Never throws. */
+export async function handOverEarly(
+  identity: Identity,
+  containerId: string,
+  network: NetnsAttachment,
+  over: AbortSignal,
+): Promise<number | undefined> {
+  const groups = groupsOf(identity, containerId);
+  try {
+    for (; !over.aborted; await pause(LOOK_EVERY_MS, undefined, { signal: over })) {
+      const init = initOf(groups);
+      if (init === undefined) continue;
+      await handOverNetns(network, init, AbortSignal.timeout(20_000));
+      return init;
+    }
+  } catch {
+    // the start is over, or it will be done after it
+  }
+  return undefined;
+}
+
+/** Idempotent. `done`: it was whole once, and only has to be so still. Errors: host_command_failed. */
+export async function ensureNetwork(
+  network: NetnsAttachment,
+  pid: number,
+  done: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!done || !isInNetns(network.netns, pid)) await handOverNetns(network, pid, signal);
+}

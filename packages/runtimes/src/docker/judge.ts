@@ -1,0 +1,68 @@
+/** From what the engine says of a container to a guest's state, and to the reason of its end. */
+import type { GuestExit, Id } from '@skerry/model';
+import { judgeExit, vanished } from '../containerd/exit-judge.ts';
+import type { GuestState } from '../port.ts';
+import type { EngineApi, Inspected } from './engine-api.ts';
+import { INCARNATION } from './names.ts';
+import type { Records } from './record.ts';
+
+type Uid = Id<'instance'>;
+
+/** 1 January of the year 1: what has not come yet. */
+const NEVER = /^0001-/;
+/** What a Docker engine writes down for a container that was gone when it was started itself; but programs end with it, too. */
+const UNKNOWN_CODE = 255;
+
+const NOT_STARTED = new Set(['created', 'configured', 'initialized']);
+const RUNNING = new Set(['running', 'paused', 'restarting', 'stopping']);
+
+export const isRunning = ({ State }: Inspected): boolean => RUNNING.has(State.Status);
+
+export class Judge {
+  readonly #api: EngineApi;
+  readonly #records: Records;
+
+  constructor(api: EngineApi, records: Records) {
+    this.#api = api;
+    this.#records = records;
+  }
+
+  async state(uid: Uid, found: Inspected | undefined): Promise<GuestState> {
+    if (!found) return { state: 'absent' };
+    const incarnation = found.Config.Labels?.[INCARNATION] ?? '';
+    if (NOT_STARTED.has(found.State.Status)) return { state: 'created', incarnation };
+    if (isRunning(found)) {
+      const startedAtMs = this.#records.read(uid)?.startedAtMs ?? Date.parse(found.State.StartedAt);
+      return { state: 'running', incarnation, pid: found.State.Pid, startedAtMs };
+    }
+    return { state: 'exited', incarnation, exit: await this.exit(uid, found) };
+  }
+
+  /** How it ended, judged once and kept. */
+  async exit(uid: Uid, found: Inspected): Promise<GuestExit> {
+    const { State } = found;
+    const known = this.#records.read(uid)?.exit;
+    if (known) return known;
+    const atMs = NEVER.test(State.FinishedAt) ? Date.now() : Date.parse(State.FinishedAt);
+    const seen = State.ExitCode !== UNKNOWN_CODE || State.OOMKilled || (await this.#wasSeen(found, atMs));
+    const record = this.#records.read(uid); // after the wait: a stop may have been asked for meanwhile
+    if (record?.exit) return record.exit;
+    const exit =
+      seen || record?.stop
+        ? judgeExit({
+            ...{ code: State.ExitCode, atMs, outOfMemory: State.OOMKilled },
+            memoryLimitBytes: record?.spec.memoryBytes ?? 0,
+            stop: record?.stop,
+          })
+        : vanished(atMs);
+    this.#records.change(uid, { exit });
+    return exit;
+  }
+
+  /** Whether the engine that runs now saw the end itself: then it is among its events. */
+  async #wasSeen({ Id }: Inspected, atMs: number): Promise<boolean> {
+    const filters = JSON.stringify({ type: ['container'], event: ['die'], container: [Id] });
+    const query = { filters, since: Math.floor(atMs / 1000) - 1, until: (Date.now() / 1000).toFixed(3) };
+    return (await this.#api.text('GET', '/events', { query })) !== '';
+  }
+}
