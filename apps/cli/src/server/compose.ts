@@ -1,6 +1,6 @@
 /** Builds the node's and the controller's graph by hand, top to bottom. Nothing here decides; nothing here is started. */
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Agent, createAgent } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
 import { CgroupEntry, type Identity, machineFacts, writeFileDurably } from '@skerry/host';
@@ -9,6 +9,7 @@ import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/netw
 import {
   createContainerdRuntime,
   createDockerRuntime,
+  createLxcRuntime,
   createQemuRuntime,
   createSimRuntime,
   createVmRuntime,
@@ -80,6 +81,12 @@ export async function composeNode(
       kernelPath: builtPath('pebble'),
       supervisorPath: builtPath('supervisor'),
       logger: logger.child({ room: 'qemu' }),
+    }),
+    createLxcRuntime({
+      identity,
+      images,
+      nativeFolder: dirname(builtPath('supervisor')),
+      logger: logger.child({ room: 'lxc' }),
     }),
     createVmRuntime({
       identity,

@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { CgroupEntry, type Identity, isAlive, run, signalProcess, waitForEnd } from '@skerry/host';
-import type { ImageContent, ImageFacts } from '@skerry/images';
+import type { ImageContent, RootfsFacts } from '@skerry/images';
 import { formatBytes, type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import { keepsRoot } from '../plan-guest.ts';
 import type { GuestEvent, GuestSpec, GuestState } from '../port.ts';
@@ -158,7 +158,7 @@ export class Guests {
     folder: SystemFolder,
     spec: GuestSpec,
     firstId: number | undefined,
-    facts: ImageFacts,
+    facts: RootfsFacts,
     signal: AbortSignal,
   ): Promise<void> {
     const before = folder.read()!;
