@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, shown on real parts: a container, a unikernel and a virtual machine, an answer from each, real temperature
+# The main job, shown on real parts: a container, a system container, a unikernel and a virtual machine, an answer from each, real temperature
 # readings through the unikernel's function, a kill -9 survived, and nothing left behind.
 # On a terminal it stays until Ctrl-C; without one it ends by itself.
 set -euo pipefail
@@ -44,12 +44,11 @@ run up --detach
 bold 'An image from an archive, and a function as an image: its guest is a kernel of its own'
 run image import guests/hello/build/hello.tar
 run image build thermo --from guests/pebble/functions/thermo.ts
+run image import guests/system-busybox/build/rootfs.tar --name lighthouse:1
 run image import guests/vm-linux/build/disk.qcow2 --name harbour:1
 
-bold 'A virtual machine is switched on, and boots in the background'
-run apply -f examples/machine.yaml
-
-bold 'One manifest, two more kinds of guest'
+bold 'One manifest, four kinds of guest: the virtual machine boots while the others answer'
+run apply -f examples/four-kinds.yaml
 run apply -f examples/spine.yaml --wait
 run workload instances
 address() { "$skerry" workload instances "$1" --output json | node -p 'JSON.parse(require("fs").readFileSync(0)).find(i => i.status.phase === "running").spec.network.address'; }
@@ -57,9 +56,11 @@ pids() { "$skerry" workload instances --output json | node -p 'JSON.parse(requir
 get() { node scripts/http.mjs "$@"; }
 
 bold 'Each answers'
-hello=$(address hello) thermo=$(address thermo)
+hello=$(address hello) thermo=$(address thermo) lighthouse=$(address lighthouse)
 show "curl http://$hello:8080/cgi-bin/whoami"
 get "http://$hello:8080/cgi-bin/whoami"
+show "curl http://$lighthouse:8080/cgi-bin/whoami"
+get "http://$lighthouse:8080/cgi-bin/whoami"
 show "curl http://$thermo:8080/healthz"
 get "http://$thermo:8080/healthz"
 
@@ -69,7 +70,7 @@ show "curl http://$thermo:8080/"
 get "http://$thermo:8080/"
 
 bold 'The virtual machine has booted a kernel of its own, and answers'
-run apply -f examples/machine.yaml --wait
+run apply -f examples/four-kinds.yaml --wait
 harbour=$(address harbour)
 show "curl http://$harbour:8080/"
 get "http://$harbour:8080/"
@@ -84,7 +85,7 @@ kill -9 "$pid"
 printf 'while it is down, hello answers: '
 get "http://$hello:8080/healthz"
 run up --detach
-run apply -f examples/spine.yaml -f examples/machine.yaml --wait
+run apply -f examples/four-kinds.yaml --wait
 after=$(pids)
 if [ "$before" = "$after" ]; then echo 'The same processes as before.'; else printf 'DIFFERENT processes:\n%s\n' "$after"; exit 1; fi
 printf 'and the function still knows what it was told: '
@@ -111,6 +112,6 @@ TRY
   trap 'exit 130' INT
 fi
 
-bold 'Deleting what the manifests named'
-run delete -f examples/spine.yaml -f examples/machine.yaml
+bold 'Deleting what the manifest named'
+run delete -f examples/four-kinds.yaml
 run workload instances

@@ -17,7 +17,7 @@ as_root() {
 
 # What Skerry drives, then what builds it. docs/adr/dependencies.md has a reason for each.
 PACKAGES=(
-  qemu-system-x86 qemu-utils ovmf xorriso containerd runc iproute2 nftables dnsmasq-base e2fsprogs mount procps
+  qemu-system-x86 qemu-utils ovmf xorriso containerd runc iproute2 nftables dnsmasq-base e2fsprogs mount procps lxc
   busybox-static build-essential python3 duktape-dev musl-dev
 )
 # What the sample machines are made with.
@@ -78,5 +78,6 @@ make -s -C packages/host/native
 make -s -C packages/runtimes/native
 make -s -C guests/pebble
 make -s -C guests/hello
+make -s -C guests/system-busybox
 make -s -C guests/vm-linux
 node scripts/build.mjs --if-changed

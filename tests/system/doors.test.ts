@@ -20,6 +20,13 @@ beforeAll(async () => {
   url = `https://127.0.0.1:${port}`;
   skerry = await startProgram({ args: ['--listen', `127.0.0.1:${port}`] });
   await skerry.run('image', 'import', join(ROOT, 'guests/hello/build/hello.tar'));
+  await skerry.run(
+    'image',
+    'import',
+    join(ROOT, 'guests/system-busybox/build/rootfs.tar'),
+    '--name',
+    'lighthouse:1',
+  );
   await skerry.run('image', 'import', join(ROOT, 'guests/vm-linux/build/disk.qcow2'), '--name', 'harbour:1');
   await skerry.run('image', 'build', 'thermo', '--from', join(ROOT, 'guests/pebble/functions/thermo.ts'));
 });

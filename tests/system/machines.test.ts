@@ -1,5 +1,5 @@
-// A virtual machine through every room, by the commands that a user types, beside a container and a unikernel: three kernels
-// on one node. It keeps its disk, outlives the program, and goes without a trace.
+// All four kinds of guest through every room, by the commands that a user types: three kernels on one node. Machines keep their
+// disks and systems their files, all outlive the program, and go without a trace.
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +25,14 @@ beforeAll(async () => {
   await skerry.run('image', 'import', join(ROOT, 'guests/hello/build/hello.tar'));
   await skerry.run('image', 'import', join(ROOT, 'guests/vm-linux/build/disk.qcow2'), '--name', 'harbour:1');
   await skerry.run('image', 'build', 'thermo', '--from', join(ROOT, 'guests/pebble/functions/thermo.ts'));
-  await skerry.run('apply', '-f', example('machine.yaml'), '-f', example('spine.yaml'), '--wait');
+  await skerry.run(
+    'image',
+    'import',
+    join(ROOT, 'guests/system-busybox/build/rootfs.tar'),
+    '--name',
+    'lighthouse:1',
+  );
+  await skerry.run('apply', '-f', example('four-kinds.yaml'), '--wait');
 });
 afterAll(async () => {
   expect(await skerry.purge()).toEqual([]);
@@ -38,6 +45,7 @@ test('three kernels are side by side, and each answers', async () => {
   expect(await skerry.run('workload', 'exec', 'hello', '--', '/bin/cat', '/proc/version')).toContain(
     release(),
   );
+  expect(await get('lighthouse', '/cgi-bin/whoami')).toMatch(/^lighthouse-0: process 1 is init/);
   expect(await get('thermo', '/healthz')).toMatch(/ok/);
   expect(await skerry.run('workload', 'logs', 'thermo')).toMatch(/pebble/i);
 });
@@ -67,14 +75,23 @@ test('a snapshot brings it back, memory and all, in an instant', async () => {
   expect((await instanceOf('harbour')).status.restartCount).toBe(0);
 });
 
-test('kill -9 of the program does not touch it', async () => {
-  const { pid } = (await instanceOf('harbour')).status;
+test('a system keeps its files through a restart, and takes commands', async () => {
+  await skerry.run('workload', 'exec', 'lighthouse', '--', '/bin/sh', '-c', 'echo kept > /root/word');
+  await skerry.run('workload', 'restart', 'lighthouse', '--wait');
+  expect(await skerry.run('workload', 'exec', 'lighthouse', '--', '/bin/cat', '/root/word')).toBe('kept\n');
+  expect(await skerry.run('workload', 'logs', 'lighthouse')).toContain('busybox init is up');
+});
+
+test('kill -9 of the program touches none of them', async () => {
+  const pids = async () =>
+    (await instances()).map(({ metadata, status }) => `${metadata.name} ${status.pid}`).sort();
+  const before = await pids();
   const { address } = (await instanceOf('harbour')).spec.network!;
   await skerry.kill();
   expect((await fetch(`http://${address}:8080/healthz`)).ok).toBe(true);
   await skerry.up();
-  await skerry.run('apply', '-f', example('machine.yaml'), '--wait');
-  expect((await instanceOf('harbour')).status.pid).toBe(pid);
+  await skerry.run('apply', '-f', example('four-kinds.yaml'), '--wait');
+  expect(await pids()).toEqual(before);
 });
 
 test('more memory and a larger disk are given to the same machine', async () => {
