@@ -41,6 +41,7 @@ const CASES = [
 for (const { name, packages, isUp, up } of CASES) {
   test.for([false, true])(
     `${name} boots to its default level and ends when asked to (user namespace: %s)`,
+    { timeout: LIMIT_MS },
     async (userNamespace, { skip }) => {
       const path = await debianRoot(name, packages);
       if (path === undefined) return skip('mmdebstrap can not make it: no mirror of Debian is within reach');
@@ -64,6 +65,5 @@ for (const { name, packages, isUp, up } of CASES) {
       await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
       expect(await bed.leftovers(spec.uid)).toEqual([]);
     },
-    LIMIT_MS,
   );
 }

@@ -1,5 +1,5 @@
 // What only system containers promise, on the real LXC with a busybox root.
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cgroupMode, endProcess, processesWithArgument, processRef, readCgroup, run } from '@skerry/host';
@@ -368,4 +368,21 @@ test('the probe tried ids of their own', async () => {
     'system.cgroup',
     'system.nesting',
   ]);
+});
+
+test('an unpacked image goes with its last guest once the image is gone, and not before', async () => {
+  const digest = await bed.importRoot('::sysinit:/bin/echo another\n');
+  const folder = join(bed.identity.dataDir, 'system-images', digest.replace(':', '-'));
+  const [one, two, three] = [1, 2, 3].map(() => bed.spec({ ...shell('sleep 1000'), imageDigest: digest }));
+  await begin(runtime, one!);
+  await begin(runtime, two!);
+  await removed(one!.uid);
+  await bed.images.collect(new Set([bed.digest]));
+  expect(existsSync(folder)).toBe(true);
+  expect((await inside(two!.uid, 'cat /etc/inittab')).stdout).toContain('another');
+  await removed(two!.uid);
+  expect(existsSync(folder)).toBe(false);
+  await expect(runtime.apply({ do: 'create', spec: three! }, signal)).rejects.toMatchObject({
+    code: 'image_not_found',
+  });
 });

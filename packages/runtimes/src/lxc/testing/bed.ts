@@ -1,6 +1,6 @@
 /** A data folder, a busybox root file system and network namespaces, for tests of system containers on the real LXC. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,6 +42,8 @@ export interface LxcBed {
   readonly images: ImageStore;
   /** Of the busybox root. */
   readonly digest: string;
+  /** Another root with this inittab; its digest. */
+  importRoot(inittab: string): Promise<string>;
   open(): Runtime;
   spec(change?: Partial<GuestSpec>): GuestSpec;
   /** A prepared network namespace with an eth0 whose other end is in the host. */
@@ -60,15 +62,17 @@ export async function makeLxcBed(): Promise<LxcBed> {
   const identity = openDataFolder(dataDir);
   mkdirSync(identity.runDir, { recursive: true, mode: 0o711 });
   const images = await createImageStore({ dataDir });
-  const root = join(dataDir, 'busybox-root');
-  makeBusyboxRoot(root);
-  const archive = join(dataDir, 'busybox.tar');
-  execFileSync('tar', ['-C', root, '-cf', archive, '.']);
-  const [imported] = await images.importFile(archive, {
-    reference: 'busybox:test',
-    signal: AbortSignal.timeout(LIMIT_MS),
-  });
-  const digest = imported!.facts.digest;
+  const importRoot = async (inittab?: string) => {
+    const root = mkdtempSync(join(dataDir, 'root-'));
+    chmodSync(root, 0o755);
+    makeBusyboxRoot(root, inittab);
+    const archive = `${root}.tar`;
+    execFileSync('tar', ['-C', root, '-cf', archive, '.']);
+    const limit = AbortSignal.timeout(LIMIT_MS);
+    const [imported] = await images.importFile(archive, { reference: 'busybox:test', signal: limit });
+    return imported!.facts.digest;
+  };
+  const digest = await importRoot();
   const made: Runtime[] = [];
   const names = new Map<Id<'instance'>, string>();
   const open = () => {
@@ -77,7 +81,7 @@ export async function makeLxcBed(): Promise<LxcBed> {
     return runtime;
   };
   return {
-    ...{ identity, images, digest, open },
+    ...{ identity, images, digest, importRoot, open },
     spec: (change = {}) => ({
       ...{ uid: newId<'instance'>(), name: 'guest-0', project: 'default', workload: 'guest' },
       ...{ runtime: 'system', incarnation: '1', imageDigest: digest, cpus: 1, pids: 64 },
