@@ -10,14 +10,26 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { skerry as cli, type Program, ROOT, startProgram } from '../support/program.ts';
 
 let skerry: Program;
+/** Three containers, three unikernels, a system container and a virtual machine. */
+const ALL = 8;
 beforeAll(async () => {
   skerry = await startProgram();
   await skerry.run('image', 'import', join(ROOT, 'guests/hello/build/hello.tar'));
   await skerry.run('image', 'build', 'thermo', '--from', join(ROOT, 'guests/pebble/functions/thermo.ts'));
-  const text = readFileSync(join(ROOT, 'examples/spine.yaml'), 'utf8').replaceAll(
+  await skerry.run(
+    'image',
+    'import',
+    join(ROOT, 'guests/system-busybox/build/rootfs.tar'),
+    '--name',
+    'lighthouse:1',
+  );
+  await skerry.run('image', 'import', join(ROOT, 'guests/vm-linux/build/disk.qcow2'), '--name', 'harbour:1');
+  const [machine, system] = readFileSync(join(ROOT, 'examples/four-kinds.yaml'), 'utf8').split('\n---\n');
+  const small = readFileSync(join(ROOT, 'examples/spine.yaml'), 'utf8').replaceAll(
     'replicas: 1',
     'replicas: 3',
   );
+  const text = [machine, system, small].join('\n---\n');
   const applied = await cli(['apply', '-f', '-', '--wait'], {
     env: { SKERRY_DATA: skerry.dataDir },
     input: text,
@@ -90,7 +102,7 @@ test('containerd killed under running containers: they go on, the same processes
   );
   expect(engine).toHaveLength(1);
   process.kill(engine[0]!, 'SIGKILL');
-  expect(await Promise.all((await urls()).map(ok))).toEqual(Array(6).fill(true));
+  expect(await Promise.all((await urls()).map(ok))).toEqual(Array(ALL).fill(true));
   const more = readFileSync(join(ROOT, 'examples/spine.yaml'), 'utf8')
     .split('---')[0]!
     .replace('name: hello', 'name: another');
@@ -106,9 +118,9 @@ test('containerd killed under running containers: they go on, the same processes
 
 test('after a power cut the agent alone brings all back from its ledger', async () => {
   const before = await urls();
-  expect(before).toHaveLength(6);
+  expect(before).toHaveLength(ALL);
   await cutPower();
-  expect(await Promise.all(before.map((url) => ok(url).catch(() => false)))).toEqual(Array(6).fill(false));
+  expect(await Promise.all(before.map((url) => ok(url).catch(() => false)))).toEqual(Array(ALL).fill(false));
   const begun = performance.now();
   await skerry.run('up', '--detach', '--alone');
   await eventually(
@@ -117,7 +129,7 @@ test('after a power cut the agent alone brings all back from its ledger', async 
     { withinMs: 60_000 },
   );
   console.log(
-    `power cut: all 6 guests answered again after ${Math.round(performance.now() - begun)} ms, without a controller`,
+    `power cut: all ${ALL} guests of four kinds answered again after ${Math.round(performance.now() - begun)} ms, without a controller`,
   );
   // With its controller back, nothing is started anew.
   const folder = `/run/skerry/${skerry.id}/g`;
