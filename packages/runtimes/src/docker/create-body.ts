@@ -22,6 +22,10 @@ const MiB = 1024 * 1024;
 /** `exec`: Docker adds noexec to what is not told. */
 const SCRATCH = `rw,exec,nosuid,nodev,size=${64 * MiB}`;
 
+/** The default of pid_max (proc(5)): Podman allows neither itself nor its containers more. */
+const PROCESSES = 32_768;
+const limit = (Name: string, most: number) => ({ Name, Soft: most, Hard: most });
+
 export interface CreateInput {
   readonly guest: GuestSpec;
   readonly identityId: string;
@@ -35,6 +39,7 @@ export interface CreateInput {
   readonly seccompPath?: string;
   readonly swapLimit: boolean;
   readonly openFiles: number;
+  readonly processes: number;
 }
 
 export function createBody(input: CreateInput): object {
@@ -47,6 +52,8 @@ export function createBody(input: CreateInput): object {
         `a volume can not be mounted at "${mount}": give an absolute path`,
       );
   const capabilities = capabilitySet(security.capabilities);
+  // Podman asks for more than some machines allow; the limit that counts is that of the group.
+  const processes = Math.min(PROCESSES, input.processes);
   const podman = input.facts.flavour === 'podman';
   const files = Math.min(OPEN_FILES, openFiles);
   return {
@@ -78,7 +85,7 @@ export function createBody(input: CreateInput): object {
       Memory: guest.memoryBytes,
       ...(input.swapLimit ? { MemorySwap: guest.memoryBytes } : {}),
       PidsLimit: guest.pids,
-      Ulimits: [{ Name: 'nofile', Soft: files, Hard: files }],
+      Ulimits: [limit('nofile', files), ...(podman ? [limit('nproc', processes)] : [])],
       ReadonlyRootfs: security.readOnlyRoot,
       ...(security.readOnlyRoot
         ? { Tmpfs: { '/tmp': `${SCRATCH},mode=1777`, '/run': `${SCRATCH},mode=755` } }

@@ -3,7 +3,7 @@
  * at everything anew when the engine is back, so nothing that happened meanwhile is lost.
  */
 import { type Id, SkerryError } from '@skerry/model';
-import type { EventQueue } from '../event-queue.ts';
+import { EventQueue } from '../event-queue.ts';
 import type { GuestEvent } from '../port.ts';
 import type { EngineApi } from './engine-api.ts';
 import { ownFilter, uidOf } from './names.ts';
@@ -11,9 +11,11 @@ import { ownFilter, uidOf } from './names.ts';
 export interface EventSource {
   readonly api: EngineApi;
   readonly identityId: string;
-  readonly queue: EventQueue;
-  readonly ended: (uid: Id<'instance'>) => Promise<void>;
-  readonly outOfMemory: (uid: Id<'instance'>) => void;
+  /** Podman's `since` takes whole seconds. */
+  readonly wholeSeconds: boolean;
+  /** Both: what is to be told; undefined where it is nothing. */
+  readonly ended: (uid: Id<'instance'>) => Promise<GuestEvent | undefined>;
+  readonly outOfMemory: (uid: Id<'instance'>) => GuestEvent;
 }
 
 interface EngineEvent {
@@ -24,14 +26,15 @@ interface EngineEvent {
 export async function* engineEvents(source: EventSource, signal: AbortSignal): AsyncGenerator<GuestEvent> {
   const over = new AbortController();
   const both = AbortSignal.any([signal, over.signal]);
+  const queue = new EventQueue();
   let failure: unknown;
-  const hearing = hear(source, both)
+  const hearing = hear(source, queue, both)
     .catch((error) => {
       if (!both.aborted) failure = error;
     })
     .finally(() => over.abort());
   try {
-    yield* source.queue.listen(both);
+    yield* queue.listen(both);
   } finally {
     over.abort();
     await hearing;
@@ -40,11 +43,13 @@ export async function* engineEvents(source: EventSource, signal: AbortSignal): A
   throw failure ?? new SkerryError('engine_unavailable', 'the engine no longer tells of its containers');
 }
 
-async function hear(source: EventSource, signal: AbortSignal): Promise<void> {
+async function hear(source: EventSource, queue: EventQueue, signal: AbortSignal): Promise<void> {
   // The engine keeps its latest events: what happens until it has taken the question is told, too.
-  const since = (Date.now() / 1000).toFixed(3);
+  const nowS = Date.now() / 1000;
+  const since = source.wholeSeconds ? Math.floor(nowS) : nowS.toFixed(3);
   const filters = JSON.stringify({
-    ...{ type: ['container'], event: ['die', 'oom'], label: [ownFilter(source.identityId)] },
+    // `died` is Podman's word in the question, `die` in the answer.
+    ...{ type: ['container'], event: ['die', 'died', 'oom'], label: [ownFilter(source.identityId)] },
   });
   const bytes = await source.api.open('GET', '/events', { signal, query: { filters, since } });
   let held = '';
@@ -57,8 +62,10 @@ async function hear(source: EventSource, signal: AbortSignal): Promise<void> {
       const { Action, Actor } = JSON.parse(line) as EngineEvent;
       const uid = uidOf(Actor?.Attributes);
       if (uid === undefined) continue;
-      if (Action === 'oom') source.outOfMemory(uid);
-      else await source.ended(uid).catch(() => undefined); // the engine goes: everything is looked at when it is back
+      // Where the question fails the engine goes: everything is looked at when it is back.
+      const told =
+        Action === 'oom' ? source.outOfMemory(uid) : await source.ended(uid).catch(() => undefined);
+      if (told) queue.emit(told);
     }
   }
 }

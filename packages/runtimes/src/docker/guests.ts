@@ -2,7 +2,14 @@
  * One container on a Docker engine from `create` to `remove`. The engine is asked each time what is there; each verb may be
  * repeated after a crash at any of its lines. A failed `create` leaves nothing.
  */
-import { cgroupHasSwapLimit, cgroupOf, clearCgroup, type Identity, openFilesLimit } from '@skerry/host';
+import {
+  cgroupHasSwapLimit,
+  cgroupOf,
+  clearCgroup,
+  type Identity,
+  openFilesLimit,
+  processesLimit,
+} from '@skerry/host';
 import { type Id, type Millis, SkerryError } from '@skerry/model';
 import { signalNumber } from '../containerd/exit-judge.ts';
 import { lastCause } from '../containerd/failures.ts';
@@ -34,7 +41,7 @@ export class DockerGuests {
 
   constructor(options: DockerGuestsOptions) {
     this.#options = options;
-    this.judge = new Judge(options.api, options.records);
+    this.judge = new Judge(options.api, options.records, options.facts);
   }
 
   path(uid: Uid): string {
@@ -94,7 +101,8 @@ export class DockerGuests {
       const body = createBody({
         ...{ guest: spec, identityId: identity.id, image: image.config, imageName: name, facts },
         ...(filter === undefined ? {} : { seccompPath: records.keep(uid, 'seccomp.json', filter) }),
-        ...{ cgroup: identity.cgroup, swapLimit: cgroupHasSwapLimit(), openFiles: openFilesLimit() },
+        ...{ cgroup: identity.cgroup, swapLimit: cgroupHasSwapLimit() },
+        ...{ openFiles: openFilesLimit(), processes: processesLimit() },
       });
       // Not to be cancelled: whether the engine made it all the same could not be told.
       await api.call('POST', '/containers/create', {

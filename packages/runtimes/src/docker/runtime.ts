@@ -3,10 +3,9 @@
  * and the logs' meaning are Skerry's; the engine is never started, stopped or configured from here.
  */
 import { existsSync } from 'node:fs';
-import { cgroupUsage, type Identity, removeCgroup } from '@skerry/host';
+import { cgroupUsage, clearCgroup, type Identity, removeCgroup } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type Bytes, type GuestStats, type Id, SkerryError } from '@skerry/model';
-import { EventQueue } from '../event-queue.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { ExecPower, GuestEvent, GuestState, GuestStep, Runtime } from '../port.ts';
 import { EngineApi, EngineRefusal } from './engine-api.ts';
@@ -40,7 +39,6 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
   const api = new EngineApi(socketPath);
   const records = new Records(identity);
   const engineImages = new EngineImages(api, images, identity.id);
-  const events = new EventQueue();
   let known: EngineFacts | undefined;
   const guests = new DockerGuests({
     ...{ identity, api, records, images: engineImages },
@@ -51,15 +49,14 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
     },
   });
 
-  const ended = async (uid: Id<'instance'>) => {
+  const ended = async (uid: Id<'instance'>): Promise<GuestEvent | undefined> => {
     const found = await guests.inspect(uid);
-    if (!found || isRunning(found) || !records.has(uid)) return;
-    events.emit({ type: 'exited', uid, exit: await guests.judge.exit(uid, found) });
+    if (!found || isRunning(found) || !records.has(uid)) return undefined;
+    return { type: 'exited', uid, exit: await guests.judge.exit(uid, found) };
   };
-  const outOfMemory = (uid: Id<'instance'>) => {
+  const outOfMemory = (uid: Id<'instance'>): GuestEvent => {
     const name = records.read(uid)?.spec.name ?? uid;
-    const message = `the kernel ended a process of ${name}: over its memory limit`;
-    events.emit({ type: 'oom', uid, message });
+    return { type: 'oom', uid, message: `the kernel ended a process of ${name}: over its memory limit` };
   };
 
   /** Errors in the engine's own words become those of the registry. */
@@ -101,6 +98,7 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
         await last.close();
       }
       for (const uid of records.list()) records.remove(uid);
+      await clearCgroup(`${identity.cgroup}/conmon`); // Podman's monitors, ending with their containers
       removeCgroup(identity.cgroup);
     },
     probe: (signal) => probeDocker(api, signal),
@@ -116,7 +114,13 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
         return guests.remove(step.uid, signal);
       }),
     events: (signal): AsyncIterable<GuestEvent> =>
-      engineEvents({ api, identityId: identity.id, queue: events, ended, outOfMemory }, signal),
+      engineEvents(
+        {
+          ...{ api, identityId: identity.id, ended, outOfMemory },
+          wholeSeconds: known?.flavour === 'podman',
+        },
+        signal,
+      ),
     async stats(uid, signal): Promise<GuestStats> {
       const { cpuMs = 0, memoryBytes = 0, pids } = cgroupUsage(await asked(() => guests.cgroup(uid, signal)));
       const memoryLimitBytes = records.read(uid)?.spec.memoryBytes ?? (0 as Bytes);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   cgroupChildren,
+  cgroupFolders,
   endProcess,
   type Identity,
   netnsPath,
@@ -105,7 +106,9 @@ export async function makeDockerBed(begin: () => Promise<PrivateEngine> = startD
       await api.close();
       return [
         ...left.map(() => `container of ${uid}`),
-        ...cgroupChildren(identity.cgroup).filter((name) => !all.some(({ Id }) => name.includes(Id))),
+        ...cgroupChildren(identity.cgroup).filter(
+          (name) => name !== 'conmon' && !all.some(({ Id }) => name.includes(Id)),
+        ),
         ...[join(identity.dataDir, 'guests', uid), netnsPath(`${identity.netnsPrefix}${uid}`)].filter(
           (path) => existsSync(path),
         ),
@@ -114,6 +117,8 @@ export async function makeDockerBed(begin: () => Promise<PrivateEngine> = startD
     async close() {
       for (const uid of [...devices.keys()]) await unwire(uid);
       await engine.end();
+      const groups = cgroupFolders(identity.cgroup);
+      if (groups.length > 0) throw new Error(`control groups are left: ${groups.join(', ')}`);
       rmSync(identity.runDir, { recursive: true, force: true });
       rmSync(dataDir, { recursive: true, force: true });
     },
