@@ -192,7 +192,7 @@ test('a guest that prints without end and that nobody reads runs on, and its log
   const spec = specOf('chatter');
   await boot(spec);
   await lineOf(runtime, spec.uid, /lines were dropped/);
-  expect(await runtime.recover(spec.uid, signal)).toMatchObject({ state: 'running' });
+  expect(await runtime.recover(spec.uid, signal)).toMatchObject({ state: 'running' }, 120_000);
   expect((await linesOf(runtime, spec.uid)).join('\n').length).toBeLessThan(11 * MiB);
   await remove(spec);
 });
