@@ -106,18 +106,23 @@ function read(content: Buffer, reader: Reader): void {
   expect(performance.now() - begin).toBeLessThan(LIMIT_MS);
 }
 
-/** Where something stands is where a change means something. */
-function tellingPlaces(content: Buffer): number[] {
-  const places: number[] = [];
-  for (let at = 0; at < content.length && places.length < 4096; at += 4)
-    if (content.readUIntLE(at, Math.min(4, content.length - at)) !== 0) places.push(at);
-  return places.length > 0 ? places : [0];
+const FIRST = 24;
+const BEGINS = 48;
+const PLACES = 4096;
+
+/** Where a change means something: in the first header, where something begins after zeros (tables), and anywhere else. */
+function tellingPlaces(content: Buffer): readonly number[][] {
+  const all: number[] = [];
+  for (let at = 0; at + 4 <= content.length && all.length < PLACES; at += 4)
+    if (content.readUInt32LE(at) !== 0) all.push(at);
+  const begins = all.filter(
+    (at) => at >= 8 && content.readUInt32LE(at - 4) === 0 && content.readUInt32LE(at - 8) === 0,
+  );
+  return [all.slice(0, FIRST), begins.slice(0, BEGINS), all].map((some) => (some.length > 0 ? some : [0]));
 }
 
-const FIRST = 24;
 const change = fc.record({
-  /** The first places of a file decide how the rest is read: half of the changes are among them. */
-  first: fc.boolean(),
+  where: fc.nat(2),
   place: fc.nat(),
   value: fc.oneof(fc.constantFrom(...EDGES), fc.nat(0xffffffff)),
   big: fc.boolean(),
@@ -140,9 +145,9 @@ describe.each(Object.entries(SAMPLES))('%s', (_, { content, read: reader }) => {
     fc.assert(
       fc.property(wrong, ({ changes, keep }) => {
         const undo: (readonly [number, Buffer])[] = [];
-        for (const { first, place, value, big, width } of changes) {
-          const among = first ? Math.min(FIRST, places.length) : places.length;
-          const at = Math.min(places[place % among]!, whole.length - width);
+        for (const { where, place, value, big, width } of changes) {
+          const some = places[where]!;
+          const at = Math.min(some[place % some.length]!, whole.length - width);
           undo.push([at, Buffer.from(whole.subarray(at, at + width))]);
           const cut = value % 2 ** (8 * width);
           if (big) whole.writeUIntBE(cut, at, width);
