@@ -192,10 +192,10 @@ test('a guest that prints without end and that nobody reads runs on, and its log
   const spec = specOf('chatter');
   await boot(spec);
   await lineOf(runtime, spec.uid, /lines were dropped/);
-  expect(await runtime.recover(spec.uid, signal)).toMatchObject({ state: 'running' }, 120_000);
+  expect(await runtime.recover(spec.uid, signal)).toMatchObject({ state: 'running' });
   expect((await linesOf(runtime, spec.uid)).join('\n').length).toBeLessThan(11 * MiB);
   await remove(spec);
-});
+}, 120_000);
 
 test('what is typed on the serial console reaches the guest, and several may look on', async () => {
   const spec = specOf('echo');
