@@ -42,6 +42,9 @@ export interface CreateInput {
   readonly processes: number;
 }
 
+/** As Podman itself tells. */
+const isRoot = (user: string): boolean => /^(|0|root)(:|$)/.test(user);
+
 export function createBody(input: CreateInput): object {
   const { guest, image, openFiles } = input;
   const { security, network } = guest;
@@ -91,7 +94,8 @@ export function createBody(input: CreateInput): object {
         ? { Tmpfs: { '/tmp': `${SCRATCH},mode=1777`, '/run': `${SCRATCH},mode=755` } }
         : {}),
       CapDrop: ['ALL'],
-      CapAdd: capabilities,
+      // Podman would give another user than root what is added as ambient capabilities: those of no use elsewhere.
+      CapAdd: podman && !isRoot(security.user ?? image.user ?? '') ? [] : capabilities,
       SecurityOpt: ['no-new-privileges', `seccomp=${input.seccompPath ?? seccompText(security)}`],
       CgroupnsMode: 'private',
       MaskedPaths: MASKED,

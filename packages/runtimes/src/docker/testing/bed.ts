@@ -7,6 +7,7 @@ import {
   cgroupFolders,
   endProcess,
   type Identity,
+  ipBatch,
   netnsPath,
   openDataFolder,
   processRef,
@@ -64,6 +65,7 @@ export async function makeDockerBed(begin: () => Promise<PrivateEngine> = startD
     await ip('netns', 'add', netns);
     await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns);
     await ip('link', 'set', device, 'up');
+    const inside = ['link set dev lo up', 'link set dev eth0 addrgenmode none up'];
     devices.set(spec.uid, device);
     const address = `10.202.${number >> 8}.${number & 255}`;
     const network = {
@@ -73,6 +75,9 @@ export async function makeDockerBed(begin: () => Promise<PrivateEngine> = startD
       dns: '10.202.255.254',
       mtu: 1500,
     };
+    inside.push(`addr add ${address}/16 dev eth0`, `route add default via ${network.gateway}`);
+    const failed = await ipBatch(inside, AbortSignal.timeout(20_000), netns);
+    if (failed.length > 0) throw new Error(failed.map(({ text }) => text).join('; '));
     return {
       ...spec,
       network: {
