@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -93,18 +94,30 @@ async function withImage(
 type MutableLayer = { digest: string; sizeBytes: number; mediaType: string; diffId: string };
 const layersOf = (facts: { facts: Record<string, unknown> }) => facts.facts.layers as MutableLayer[];
 
-function compress(facts: { facts: Record<string, unknown> }, folder: string): void {
+const COMPRESSIONS = {
+  gzip: (data: Buffer) => gzipSync(data, { level: 1 }),
+  zstd: (data: Buffer) =>
+    execFileSync('zstd', ['-q', '-c', '-1'], { input: data, maxBuffer: 64 * 1024 * 1024 }),
+};
+type Compression = keyof typeof COMPRESSIONS;
+
+function compress(how: Compression, facts: { facts: Record<string, unknown> }, folder: string): void {
   for (const layer of layersOf(facts)) {
-    const data = gzipSync(readFileSync(join(folder, layer.digest.slice(7))), { level: 1 });
+    const data = COMPRESSIONS[how](readFileSync(join(folder, layer.digest.slice(7))));
     layer.digest = `sha256:${createHash('sha256').update(data).digest('hex')}`;
     layer.sizeBytes = data.length;
-    layer.mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip';
+    layer.mediaType = `application/vnd.oci.image.layer.v1.tar+${how}`;
     writeFileSync(join(folder, layer.digest.slice(7)), data);
   }
 }
 
-test.each([false, true])('layers with gzip work (user namespace: %s)', (userNamespace) =>
-  withImage(compress, async (runtime, digest) => {
+test.each<[Compression, boolean]>([
+  ['gzip', false],
+  ['gzip', true],
+  ['zstd', false],
+  ['zstd', true],
+])('layers with %s work (user namespace: %s)', (how, userNamespace) =>
+  withImage(compress.bind(undefined, how), async (runtime, digest) => {
     const base = guestSpec({ digest } as never, shell('cat /etc/passwd | wc -l'));
     await run(runtime, { ...base, security: { ...base.security, userNamespace } });
     await eventually('its output', async () => (await logText(runtime, base.uid)) === '2');
@@ -158,28 +171,31 @@ test('a function or a kernel is no container image', () =>
   ));
 
 test('the engine killed in the middle of unpacking: the next try works, and nothing of the first is left', () =>
-  withImage(compress, async (runtime, digest, client, engine) => {
-    const spec = guestSpec({ digest } as never);
-    const first = runtime.apply({ do: 'create', spec }, signal).then(
-      () => undefined,
-      (error) => error,
-    );
-    await eventually('unpacking has begun', async () => (await contentCount(client).catch(() => 0)) > 0, {
-      everyMs: 1,
-    });
-    await endProcess(engine(), 0);
-    const error = await first;
-    if (error) expect(error).toBeInstanceOf(SkerryError);
-    const state = await eventually('it runs', async () => {
-      try {
-        return await run(runtime, spec);
-      } catch {
-        return undefined;
-      }
-    });
-    expect(state.state).toBe('running');
-    await eventually('no upload is left', async () => (await contentCount(client)) === 0);
-    await eventually('no half snapshot is left', async () =>
-      (await snapshotNames(client)).every((name) => !name.startsWith('unpack-')),
-    );
-  }));
+  withImage(
+    (facts, folder) => compress('gzip', facts, folder),
+    async (runtime, digest, client, engine) => {
+      const spec = guestSpec({ digest } as never);
+      const first = runtime.apply({ do: 'create', spec }, signal).then(
+        () => undefined,
+        (error) => error,
+      );
+      await eventually('unpacking has begun', async () => (await contentCount(client).catch(() => 0)) > 0, {
+        everyMs: 1,
+      });
+      await endProcess(engine(), 0);
+      const error = await first;
+      if (error) expect(error).toBeInstanceOf(SkerryError);
+      const state = await eventually('it runs', async () => {
+        try {
+          return await run(runtime, spec);
+        } catch {
+          return undefined;
+        }
+      });
+      expect(state.state).toBe('running');
+      await eventually('no upload is left', async () => (await contentCount(client)) === 0);
+      await eventually('no half snapshot is left', async () =>
+        (await snapshotNames(client)).every((name) => !name.startsWith('unpack-')),
+      );
+    },
+  ));

@@ -7,9 +7,9 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough, Transform } from 'node:stream';
+import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { compressionOfFile, unpackedBytes } from '@skerry/images';
 import { SkerryError } from '@skerry/model';
 import { extract, pack } from 'tar-stream';
 import type { LayerFact } from './image-facts.ts';
@@ -38,7 +38,7 @@ export async function layerSource(
   if (shift === undefined) {
     return { ...layer, read: () => createReadStream(path, { highWaterMark: PIECE_BYTES }) };
   }
-  if (!/\.tar(\+gzip)?$/.test(layer.mediaType)) {
+  if (!/\.tar(\+gzip|\+zstd)?$/.test(layer.mediaType)) {
     throw new SkerryError(
       'unsupported',
       `a layer of the type ${layer.mediaType} can not be given to a mapped user`,
@@ -47,13 +47,7 @@ export async function layerSource(
   const folder = await mkdtemp(join(tmpdir(), 'skerry-layer-'));
   const shifted = join(folder, 'layer.tar');
   try {
-    const { digest, sizeBytes } = await writeShifted(
-      path,
-      shifted,
-      layer.mediaType.endsWith('+gzip'),
-      shift,
-      signal,
-    );
+    const { digest, sizeBytes } = await writeShifted(path, shifted, shift, signal);
     return {
       digest,
       sizeBytes,
@@ -72,7 +66,7 @@ export async function layerSource(
   }
 }
 
-async function writeShifted(from: string, to: string, gzip: boolean, shift: IdShift, signal: AbortSignal) {
+async function writeShifted(from: string, to: string, shift: IdShift, signal: AbortSignal) {
   const input = extract();
   const output = pack();
   input.on('entry', (header, body, next) => {
@@ -111,7 +105,7 @@ async function writeShifted(from: string, to: string, gzip: boolean, shift: IdSh
     },
   });
   await Promise.all([
-    pipeline(createReadStream(from), gzip ? createGunzip() : new PassThrough(), input, { signal }),
+    pipeline(unpackedBytes(from, await compressionOfFile(from), 'the layer', signal), input, { signal }),
     pipeline(output, tap, createWriteStream(to, { mode: 0o600 }), { signal }),
   ]);
   return { digest: `sha256:${hash.digest('hex')}`, sizeBytes };
