@@ -27,6 +27,7 @@ export * from './process.ts';
 export * from './program-output.ts';
 export * from './qmp.ts';
 export * from './run.ts';
+export * from './signal-mask.ts';
 export * from './sparse-ext4.ts';
 export * from './sysctl.ts';
 export * from './tc.ts';

@@ -3,7 +3,15 @@
  * starts anew knows as much as the one before; each verb may be repeated after a crash at any of its lines.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { CgroupEntry, type Identity, isAlive, run, signalProcess, waitForEnd } from '@skerry/host';
+import {
+  CgroupEntry,
+  heedsSignal,
+  type Identity,
+  isAlive,
+  run,
+  signalProcess,
+  waitForEnd,
+} from '@skerry/host';
 import type { ImageContent, RootfsFacts } from '@skerry/images';
 import { formatBytes, type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
 import { keepsRoot } from '../plan-guest.ts';
@@ -32,6 +40,9 @@ export interface GuestsOptions {
 const EXIT_FILE_LIMIT_MS = 5000;
 const END_LIMIT_MS = 10_000;
 const HALT_LIMIT_MS = 5000;
+/** Any init listens by then, or in a way that is not seen. */
+const LISTEN_LIMIT_MS = 1000;
+const LOOK_EVERY_MS = 5;
 
 export class Guests {
   readonly #options: GuestsOptions;
@@ -228,7 +239,7 @@ export class Guests {
       if (graceMs > 0) {
         folder.write({ ...record, asked: 'stopped' });
         const until = performance.now() + graceMs;
-        await this.#ask(folder, signal);
+        await this.#ask(folder, until, signal);
         await waitForEnd(init, Math.max(0, until - performance.now()), signal);
       }
       if (isAlive(init)) {
@@ -246,12 +257,18 @@ export class Guests {
     return this.state(uid);
   }
 
-  async #ask(folder: SystemFolder, signal: AbortSignal): Promise<void> {
+  async #ask(folder: SystemFolder, until: number, signal: AbortSignal): Promise<void> {
     const record = folder.read();
     const init = folder.init();
     if (!record?.init || !init) return;
     const { halt } = record.init;
-    if ('signal' in halt) return signalProcess(init, halt.signal);
+    if ('signal' in halt) {
+      // Right after its start it does not listen yet, and what init does not listen to is lost (pid_namespaces(7)).
+      const sendAt = Math.min(until, performance.now() + LISTEN_LIMIT_MS);
+      while (!heedsSignal(init.pid, halt.signal) && isAlive(init) && performance.now() < sendAt)
+        await pause(LOOK_EVERY_MS, undefined, { signal });
+      return signalProcess(init, halt.signal);
+    }
     const [file, args] = attachCommand(folder, record, halt.command);
     await run(file, args, { signal, timeoutMs: HALT_LIMIT_MS }).catch((error) => {
       if (signal.aborted) throw error; // else it is forced when its time is over

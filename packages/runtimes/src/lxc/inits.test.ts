@@ -39,13 +39,15 @@ const CASES = [
 ] as const;
 
 for (const { name, packages, isUp, up } of CASES) {
+  let imported: ReturnType<LxcBed['images']['importFile']> | undefined;
   test.for([false, true])(
     `${name} boots to its default level and ends when asked to (user namespace: %s)`,
     { timeout: LIMIT_MS },
     async (userNamespace, { skip }) => {
       const path = await debianRoot(name, packages);
       if (path === undefined) return skip('mmdebstrap can not make it: no mirror of Debian is within reach');
-      const [image] = await bed.images.importFile(path, { reference: `${name}:test`, signal });
+      imported ??= bed.images.importFile(path, { reference: `${name}:test`, signal });
+      const [image] = await imported;
       expect(image!.facts).toMatchObject({ kind: 'rootfs', facts: { init: { kind: name } } });
       const base = bed.spec({
         imageDigest: image!.facts.digest,
