@@ -9,6 +9,7 @@ import {
   type Identity,
   openFilesLimit,
   processesLimit,
+  processRef,
 } from '@skerry/host';
 import { type Id, type Millis, SkerryError } from '@skerry/model';
 import { signalNumber } from '../containerd/exit-judge.ts';
@@ -193,8 +194,9 @@ export class DockerGuests {
       if (network?.kind === 'netns') await ensureNetwork(network, state.pid, done, signal);
     } catch (error) {
       if (signal.aborted) throw error; // the next look at it finishes what is missing
+      if (processRef(state.pid) === undefined) return state; // it ended before it needed a network: its end will be told
       const now = await this.state(uid);
-      if (now.state !== 'running') return now; // it ended before it needed a network
+      if (now.state !== 'running') return now;
       await api
         .call('POST', `${this.path(uid)}/kill`, { query: { signal: 'SIGKILL' } })
         .catch(() => undefined);

@@ -6,7 +6,7 @@
  *   start asked --> init waits in its new namespace --> interface handed over --> program runs
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Identity, isContainerInit, isInNetns, readCgroup } from '@skerry/host';
+import { type Identity, isContainerInit, isInNetns, processRef, readCgroup } from '@skerry/host';
 import { handOverNetns } from '@skerry/network';
 import type { GuestSpec } from '../port.ts';
 
@@ -57,5 +57,6 @@ export async function ensureNetwork(
   done: boolean,
   signal: AbortSignal,
 ): Promise<void> {
+  if (processRef(pid) === undefined) return; // it has ended already: nothing needs the interface there
   if (!done || !isInNetns(network.netns, pid)) await handOverNetns(network, pid, signal);
 }
