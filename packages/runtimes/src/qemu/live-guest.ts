@@ -48,7 +48,10 @@ export class LiveGuest {
       try {
         this.#qmp = await connectQmp(this.#folder.path('qmp'), (event) => this.#ears.onEvent?.(event));
         if (this.#released) this.#qmp.close();
-        else this.#ears.onConnected?.(this.#qmp);
+        else {
+          void letBegin(this.#qmp);
+          this.#ears.onConnected?.(this.#qmp);
+        }
         this.#settle();
         await this.#qmp.closed;
       } catch {
@@ -87,5 +90,15 @@ export class LiveGuest {
   release(): void {
     this.#released = true;
     this.#qmp?.close();
+  }
+}
+
+/** It waits (-S) for its supervisor's word, which is lost where the supervisor was killed before QEMU had read it. */
+async function letBegin(qmp: QmpClient): Promise<void> {
+  try {
+    const { status } = await qmp.execute('query-status');
+    if (status === 'prelaunch') await qmp.execute('cont');
+  } catch {
+    // it ends just now, or its monitor is lost: asked again at the next connection
   }
 }
