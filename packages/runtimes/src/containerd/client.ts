@@ -100,6 +100,11 @@ export const isNotFound = (error: unknown) => failedWith(error, status.NOT_FOUND
 export const isTaskGone = (error: unknown) =>
   isNotFound(error) || (error instanceof EngineFailure && /ttrpc: closed/.test(error.message));
 export const alreadyExists = (error: unknown) => failedWith(error, status.ALREADY_EXISTS);
+/** Of a task: it is there, or on its way out: its folder goes last. */
+export const isStillThere = (error: unknown) =>
+  alreadyExists(error) || (error instanceof EngineFailure && /mkdir \S+: file exists/.test(error.message));
+/** The engine answers, and what it asked for us did not in time. */
+export const isLate = (error: unknown) => failedWith(error, status.DEADLINE_EXCEEDED);
 export const isUnavailable = (error: unknown) =>
   failedWith(error, status.UNAVAILABLE, status.DEADLINE_EXCEEDED);
 

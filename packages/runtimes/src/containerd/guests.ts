@@ -12,10 +12,11 @@ import { handOverNetns } from '@skerry/network';
 import type { GuestSpec, GuestState } from '../port.ts';
 import { jsonAny, type Mount, packAny, toMillis } from './api.ts';
 import {
-  alreadyExists,
   type Calls,
   type EngineClient,
+  isLate,
   isNotFound,
+  isStillThere,
   isTaskGone,
   TASK,
   type TaskProcess,
@@ -27,7 +28,7 @@ import { translate } from './failures.ts';
 import { execFolder, type GuestFiles, GuestFolders } from './guest-files.ts';
 import { ImageUnpacker } from './image-unpack.ts';
 import { USER_NAMESPACE } from './layer-source.ts';
-import { removeShimSocket, unmountGuest } from './leftovers.ts';
+import { endMakers, removeShimSocket, unmountGuest } from './leftovers.ts';
 import type { Logger } from './logger.ts';
 import { NETWORK_SYSCTLS, OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
 import { isPlainRoot, layerFolders, resolveUser } from './oci-user.ts';
@@ -39,8 +40,12 @@ const KEEP = { 'containerd.io/gc.root': '1' } as const;
 const SIGKILL = 9;
 const SIGTERM = 15;
 const FORCED_END_LIMIT_MS = 10_000;
+/** The shim of a task that is just being made may take a second; containerd gives its answers two. */
+const HUNG_SHIM_LIMIT_MS = 5000;
 const DEAD_SHIM_WAIT_MS = 50;
 const DEAD_SHIM_ATTEMPTS = 100;
+/** Attempts between two looks at what is in the way: most go by themselves. */
+const MAKERS_EVERY = 10;
 
 /** A mapped root is nobody to the node: it gets the folders of its volumes, where they are root's, but not what lies in them. */
 function giveVolumes(spec: GuestSpec, owner: number): void {
@@ -115,7 +120,11 @@ export class Guests {
 
   /** Its state, after taking away what is left of one that is not whole. */
   async recover(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
-    const state = await this.state(uid, signal);
+    const state = await this.state(uid, signal).catch((error): GuestState => {
+      const unstarted = this.folders.has(uid) && this.folders.read(uid)?.startedAtMs === undefined;
+      if (unstarted && isLate(error)) return { state: 'absent' }; // its shim answers to nobody
+      throw error;
+    });
     if (state.state !== 'absent' || !(await this.#hasLeftovers(uid, signal))) return state;
     return this.remove(uid, signal);
   }
@@ -149,7 +158,7 @@ export class Guests {
         this.#fresh.set(uid, spec.incarnation);
         return { state: 'created', incarnation: spec.incarnation };
       } catch (error) {
-        if (!alreadyExists(error)) throw await this.#notMade(spec, error);
+        if (!isStillThere(error)) throw await this.#notMade(spec, error);
       }
     }
     const have = await this.state(uid, signal);
@@ -225,13 +234,18 @@ export class Guests {
     if (record) this.folders.write(uid, { ...record, pid });
   }
 
-  /** A task of the same id whose shim was killed stays in containerd's list until it has cleaned up after it. */
+  /**
+   * A task of the same id whose shim was killed, or whose making was broken off, stays in containerd's list until it has
+   * cleaned up after it; what keeps it from doing so is ended.
+   */
   async #createTask(request: Calls['Tasks.Create'][0], signal: AbortSignal): Promise<number> {
     for (let attempt = 0; ; attempt++) {
       try {
         return (await this.#client.call('Tasks.Create', request, { signal })).pid;
       } catch (error) {
-        if (!alreadyExists(error) || attempt >= DEAD_SHIM_ATTEMPTS) throw error;
+        if (!isStillThere(error) || attempt >= DEAD_SHIM_ATTEMPTS) throw error;
+        if (attempt > 0 && attempt % MAKERS_EVERY === 0)
+          await endMakers(this.#options.identity, request.containerId);
         await delay(DEAD_SHIM_WAIT_MS, undefined, { signal });
       }
     }
@@ -353,8 +367,25 @@ export class Guests {
   }
 
   async #endTask(uid: Id<'instance'>, signal: AbortSignal): Promise<void> {
+    if (this.folders.read(uid)?.startedAtMs !== undefined) {
+      await this.#takeTask(uid, signal);
+      return;
+    }
+    // Perhaps it was never made to the end, and its shim may answer to nobody.
+    const polite = AbortSignal.any([signal, AbortSignal.timeout(HUNG_SHIM_LIMIT_MS)]);
+    const taken = await this.#takeTask(uid, polite).catch((error) => {
+      if (signal.aborted || !(polite.aborted || isLate(error))) throw error;
+      return false;
+    });
+    if (taken) return;
+    await endMakers(this.#options.identity, uid);
+    await this.#takeTask(uid, signal);
+  }
+
+  /** Returns whether there was one. */
+  async #takeTask(uid: Id<'instance'>, signal: AbortSignal): Promise<boolean> {
     const task = await this.#task(uid, signal);
-    if (!task) return;
+    if (!task) return false;
     if (task.status !== TASK.stopped) {
       await this.#gone(
         this.#client.call('Tasks.Kill', { containerId: uid, signal: SIGKILL, all: true }, { signal }),
@@ -364,6 +395,7 @@ export class Guests {
       );
     }
     await this.#gone(this.#client.call('Tasks.Delete', { containerId: uid }, { signal }));
+    return true;
   }
 
   async #gone(call: Promise<unknown>): Promise<void> {

@@ -4,6 +4,7 @@ import { rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   cgroupFolders,
+  commandLine,
   endProcess,
   type Identity,
   mountsBelow,
@@ -26,6 +27,18 @@ export const shimSocket = (engineSocket: string, namespace: string, id: string):
 
 export function removeShimSocket(engine: Engine, identity: Identity, id: string): void {
   rmSync(shimSocket(engine.socket, identity.engineNamespace, id), { force: true });
+}
+
+/**
+ * Ends what the making of a task left when whoever asked for it was killed: containerd breaks it off, but a shim and a runc
+ * that have begun go on, and keep its place. containerd itself clears up after a shim that is gone.
+ */
+export async function endMakers(identity: Identity, id: string): Promise<void> {
+  const space = identity.engineNamespace;
+  const makers = processesWithArgument(id).filter((ref) =>
+    commandLine(ref).some((word) => word.includes(space)),
+  );
+  await Promise.all(makers.map((ref) => endProcess(ref, 0)));
 }
 
 export async function unmountGuest(folder: string, signal: AbortSignal): Promise<void> {
