@@ -1,3 +1,4 @@
+import { processesWithArgument } from '@skerry/host';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Runtime } from '../port.ts';
 import { createWorld, guestSpec, logText, shell, type World } from './testing/world.ts';
@@ -28,4 +29,18 @@ test('a container is created, runs, stops when asked, and leaves nothing', async
   expect(await logText(runtime, spec.uid)).toBe('ready');
   expect(await runtime.apply({ do: 'remove', uid: spec.uid }, signal)).toEqual({ state: 'absent' });
   expect(await runtime.list(signal)).toEqual([]);
+});
+
+test('a start that is broken off at any moment leaves nothing in the way of the next one', async () => {
+  for (const afterMs of [5, 20, 35, 50, 65, 80, 95, 110, 130, 150]) {
+    const spec = guestSpec(world.images, shell('sleep 1000'));
+    const breakOff = new AbortController();
+    setTimeout(() => breakOff.abort(), afterMs); // the moment is what is tested
+    await runtime.apply({ do: 'create', spec }, breakOff.signal).catch(() => undefined);
+    await runtime.recover(spec.uid, signal);
+    expect(await runtime.apply({ do: 'create', spec }, signal)).toMatchObject({ state: 'created' });
+    expect(await runtime.apply({ do: 'start', uid: spec.uid }, signal)).toMatchObject({ state: 'running' });
+    await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+    expect(processesWithArgument(spec.uid)).toEqual([]);
+  }
 });
