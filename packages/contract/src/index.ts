@@ -8,4 +8,7 @@ export type { ManifestProblem } from './manifest/problem.ts';
 export { fromProblem, toProblem } from './problem.ts';
 export * from './routes.ts';
 export type * from './schema/answer-types.ts';
+export { remoteController, serveController } from './session/controller-calls.ts';
+export { remoteNode, serveNode } from './session/node-calls.ts';
+export { createPeer, type Line, type Peer, type Served } from './session/peer.ts';
 export * from './streams.ts';

@@ -1,0 +1,57 @@
+/**
+ * `ControllerLink` over a session. Desired state is asked for with the mark of what the node goes by already, so that a
+ * session that begins anew sends nothing that is known.
+ */
+import { createHash } from 'node:crypto';
+import type { ControllerLink, DesiredState } from '../agent.ts';
+import type { Peer, Served } from './peer.ts';
+
+/** The same for states that ask for the same, whatever their generation. */
+export function markOf({ generation: _, ...rest }: DesiredState): string {
+  return createHash('sha256').update(JSON.stringify(rest)).digest('base64url');
+}
+
+type DesiredItem = DesiredState | { readonly generation: number; readonly same: true };
+type Report = Parameters<ControllerLink['report']>[1];
+
+/** The agent's side. `known`: what the node goes by at present, where it has anything. */
+export function remoteController(peer: Peer, known: () => DesiredState | undefined): ControllerLink {
+  return {
+    register: (report) => peer.call('register', report),
+    report: (_, observed) => peer.call('report', observed),
+    async *desired(_, signal) {
+      const state = known();
+      const params = state ? { mark: markOf(state) } : {};
+      // room for one: where several changes come while the node is busy, it wants the last
+      for await (const item of peer.stream<DesiredItem>('desired', params, signal, 1)) {
+        if (!('same' in item)) yield item;
+        else if (state) yield { ...state, generation: Math.max(item.generation, state.generation) };
+      }
+    },
+  };
+}
+
+/** The controller's side, for the node of this session: what it says of others is never heard. */
+export function serveController(link: ControllerLink, node: string): Served {
+  return {
+    calls: {
+      register: (report: Parameters<ControllerLink['register']>[0]) =>
+        link.register({ ...report, name: node }),
+      report: (observed: Report) => link.report(node, observed),
+    },
+    streams: {
+      async *desired({ mark }: { mark?: unknown }, signal: AbortSignal): AsyncGenerator<DesiredItem> {
+        let last = typeof mark === 'string' ? mark : undefined;
+        let isFirst = true;
+        for await (const state of link.desired(node, signal)) {
+          const now = markOf(state);
+          // told once, so that the node knows that it is up to date
+          if (now !== last) yield state;
+          else if (isFirst) yield { generation: state.generation, same: true };
+          isFirst = false;
+          last = now;
+        }
+      },
+    },
+  };
+}
