@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { SkerryError } from '@skerry/model';
 import { BlobStore } from './content/blob-store.ts';
+import { fetchImage, manifestOf } from './content/fetch-image.ts';
 import { Records } from './content/records.ts';
 import { storeFunction } from './functions/store-function.ts';
 import { type Found, lookAt } from './look.ts';
@@ -88,14 +89,24 @@ export async function createImageStore(options: ImageStoreOptions): Promise<Imag
   // What a crash or a refused image left: blobs that no record names. A record that can't be read keeps them all.
   await collect(new Set(await records.digests())).catch(() => 0);
 
+  const has = async (digest: string): Promise<boolean> => {
+    const record = await records.get(digest).catch(() => undefined);
+    if (!record) return false;
+    return (await Promise.all(record.blobs.map((blob) => blobs.has(blob)))).every(Boolean);
+  };
+
   return {
     blobPath: (digest) => blobs.path(digest),
-    async has(digest) {
-      const record = await records.get(digest).catch(() => undefined);
-      if (!record) return false;
-      return (await Promise.all(record.blobs.map((blob) => blobs.has(blob)))).every(Boolean);
-    },
+    has,
     facts: async (digest) => (await records.get(digest)).facts,
+    manifest: (digest) => manifestOf(records, blobs, digest),
+    fetch: (digest, source, signal) =>
+      writing(async () => {
+        if (await has(digest)) return (await records.get(digest)).facts;
+        const record = await fetchImage(blobs, digest, source, signal);
+        records.put(record);
+        return record.facts;
+      }),
     importFile,
     pull: (reference, options) =>
       writing(async () => {

@@ -2,6 +2,9 @@
  * What runtimes ask of the image room of their node. Content is addressed by digest; names are the controller's.
  */
 import type { Image } from '@skerry/model';
+import type { ImageManifest, ImageSource } from './content/fetch-image.ts';
+
+export type { ImageManifest, ImageSource };
 
 /** Status of an image: what a look into its content recognised. */
 export type ImageFacts = Image['status'];
@@ -15,6 +18,10 @@ export interface ImageContent {
 }
 
 export interface ImageStore extends ImageContent {
+  /** What an image is and needs, for another store. Errors: image_not_found. */
+  manifest(digest: string): Promise<ImageManifest>;
+  /** Brings an image from another store, unless it is here. Errors: image_not_found, image_digest_mismatch, image_invalid, registry_unavailable, disk_full, cancelled. */
+  fetch(digest: string, source: ImageSource, signal: AbortSignal): Promise<ImageFacts>;
   /** Takes any supported file (docker save, OCI archive or layout folder, unikernel ELF) by its content. `reference` is checked, not stored here. */
   importFile(
     path: string,

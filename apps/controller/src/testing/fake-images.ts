@@ -34,6 +34,8 @@ export function createFakeImages(): FakeImages {
     blobPath: () => '/nowhere',
     has: async () => true,
     facts: async () => factsOf(''),
+    manifest: async () => ({ facts: factsOf(''), blobs: [] }),
+    fetch: async () => factsOf(''),
     async importFile(path, { reference }) {
       const text = await readFile(path, 'utf8');
       if (text === 'rubbish')

@@ -90,6 +90,13 @@ export class BlobStore {
     );
   }
 
+  /** Errors: image_not_found. */
+  async sizeBytes(digest: string): Promise<number> {
+    const about = await stat(this.path(digest)).catch(() => undefined);
+    if (!about) throw new SkerryError('image_not_found', `the blob ${digest} is not here`);
+    return about.size;
+  }
+
   /** Bytes that can be written where the blobs are. */
   async roomBytes(): Promise<number> {
     const { bavail, bsize } = await statfs(this.#partial);

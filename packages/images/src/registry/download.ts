@@ -1,5 +1,5 @@
 /**
- * One blob from a registry to the store. What was cut off goes on where it stopped (HTTP Range, RFC 9110 section 14), also
+ * One blob from a registry, or from another store, to this one. What was cut off goes on where it stopped (HTTP Range, RFC 9110 section 14), also
  * after a restart of the program; a partial file that turns out wrong is fetched once more from its beginning.
  */
 import { createHash } from 'node:crypto';
@@ -10,12 +10,24 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { SkerryError } from '@skerry/model';
 import { type BlobStore, translateWriteError } from '../content/blob-store.ts';
 import type { Descriptor } from '../oci/documents.ts';
-import type { Answer, RegistrySession } from './session.ts';
+import type { Answer } from './session.ts';
 
 /** Connections that end early, one after the other, with nothing to show for it. */
 const TRIES = 5;
 /** So much more in one connection, and the registry is slow or far, not broken. */
 const PROGRESS_BYTES = 64 * 1024;
+
+/** Where blobs come from: a registry, or another store. */
+export interface BlobSource {
+  /** For messages: `the registry`. */
+  readonly name: string;
+  /** The first pause between tries. */
+  readonly retryPauseMs: number;
+  /** `path` is `blobs/<digest>`. */
+  get(path: string, headers: Readonly<Record<string, string>>): Promise<Answer>;
+}
+
+export type BlobToFetch = Pick<Descriptor, 'digest' | 'sizeBytes'>;
 
 /** Of the blob with that digest: how many bytes more are there (less, when they have to be fetched again). */
 export type OnBytes = (count: number) => void;
@@ -33,9 +45,9 @@ const sizeOf = async (path: string) => (await stat(path).catch(() => undefined))
 
 /** Errors: registry_unavailable, unauthenticated, image_not_found, image_digest_mismatch, disk_full, cancelled. */
 export function downloadBlob(
-  session: RegistrySession,
+  source: BlobSource,
   blobs: BlobStore,
-  blob: Descriptor,
+  blob: BlobToFetch,
   onBytes: OnBytes,
   signal: AbortSignal,
 ): Promise<void> {
@@ -49,14 +61,14 @@ export function downloadBlob(
     };
     const wasThere = ((await sizeOf(path)) ?? 0) > 0;
     for (let round = 0; ; round++) {
-      await fetchAll(session, blob, path, report, signal);
+      await fetchAll(source, blob, path, report, signal);
       const digest = await fileDigest(path);
       if (digest === blob.digest) return blobs.adopt(path, blob.digest);
       await rm(path, { force: true });
       if (!wasThere || round > 0) {
         throw new SkerryError(
           'image_digest_mismatch',
-          `the registry answers ${short(blob.digest)} with content of the digest ${short(digest)}`,
+          `${source.name} answers ${short(blob.digest)} with content of the digest ${short(digest)}`,
         );
       }
     }
@@ -65,8 +77,8 @@ export function downloadBlob(
 
 /** Until the file has the promised size. */
 async function fetchAll(
-  session: RegistrySession,
-  blob: Descriptor,
+  source: BlobSource,
+  blob: BlobToFetch,
   path: string,
   report: (have: number) => void,
   signal: AbortSignal,
@@ -79,7 +91,7 @@ async function fetchAll(
     }
     report(have ?? 0);
     if (have === blob.sizeBytes) return;
-    const problem = await fetchRest(session, blob, path, have ?? 0, report);
+    const problem = await fetchRest(source, blob, path, have ?? 0, report);
     const now = (await sizeOf(path)) ?? 0;
     if (now === blob.sizeBytes && problem === undefined) return report(now);
     failures = now - (have ?? 0) >= PROGRESS_BYTES ? 0 : failures + 1;
@@ -91,25 +103,25 @@ async function fetchAll(
         { cause: problem },
       );
     }
-    await pause(session.retryPauseMs * failures, undefined, { signal });
+    await pause(source.retryPauseMs * failures, undefined, { signal });
   }
 }
 
 /** One connection. Returns what ended it early, for another try; throws what another try does not help. */
 async function fetchRest(
-  session: RegistrySession,
-  blob: Descriptor,
+  source: BlobSource,
+  blob: BlobToFetch,
   path: string,
   have: number,
   report: (have: number) => void,
 ): Promise<Error | undefined> {
   try {
-    const answer = await session.get(`blobs/${blob.digest}`, have > 0 ? { range: `bytes=${have}-` } : {});
+    const answer = await source.get(`blobs/${blob.digest}`, have > 0 ? { range: `bytes=${have}-` } : {});
     const start = resumesAt(answer);
     if (start !== 0 && start !== have) {
       answer.body.destroy();
       await rm(path, { force: true });
-      return new Error('the registry sends another range than it was asked for');
+      return new Error(`${source.name} sends another range than it was asked for`);
     }
     const bounded = async function* () {
       let size = start;

@@ -39,6 +39,7 @@ export function parseChallenge(header: string): { scheme: string; parameters: Re
 }
 
 export class RegistrySession {
+  readonly name = 'the registry';
   readonly #options: SessionOptions;
   readonly #base: string;
   readonly #agent: Agent;
