@@ -100,9 +100,15 @@ export const isNotFound = (error: unknown) => failedWith(error, status.NOT_FOUND
 export const isTaskGone = (error: unknown) =>
   isNotFound(error) || (error instanceof EngineFailure && /ttrpc: closed/.test(error.message));
 export const alreadyExists = (error: unknown) => failedWith(error, status.ALREADY_EXISTS);
-/** Of a task: it is there, or on its way out: its folder goes last. */
+/** The folder of a task that is in the way of a new one. */
+export const folderInTheWay = (error: unknown): string | undefined =>
+  error instanceof EngineFailure ? /mkdir (\S+): file exists/.exec(error.message)?.[1] : undefined;
+const KNOWN_TO_RUNC = /container with given ID already exists/;
+/** Of a task: it is there, or on its way out: its folder goes last, and runc's word of it. */
 export const isStillThere = (error: unknown) =>
-  alreadyExists(error) || (error instanceof EngineFailure && /mkdir \S+: file exists/.test(error.message));
+  alreadyExists(error) ||
+  folderInTheWay(error) !== undefined ||
+  (error instanceof EngineFailure && KNOWN_TO_RUNC.test(error.message));
 /** The engine answers, and what it asked for us did not in time. */
 export const isLate = (error: unknown) => failedWith(error, status.DEADLINE_EXCEEDED);
 export const isUnavailable = (error: unknown) =>

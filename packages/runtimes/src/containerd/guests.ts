@@ -14,6 +14,7 @@ import { jsonAny, type Mount, packAny, toMillis } from './api.ts';
 import {
   type Calls,
   type EngineClient,
+  folderInTheWay,
   isLate,
   isNotFound,
   isStillThere,
@@ -28,7 +29,7 @@ import { translate } from './failures.ts';
 import { execFolder, type GuestFiles, GuestFolders } from './guest-files.ts';
 import { ImageUnpacker } from './image-unpack.ts';
 import { USER_NAMESPACE } from './layer-source.ts';
-import { endMakers, removeShimSocket, unmountGuest } from './leftovers.ts';
+import { endMakers, removeBundle, removeShimSocket, unmountGuest } from './leftovers.ts';
 import type { Logger } from './logger.ts';
 import { NETWORK_SYSCTLS, OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
 import { isPlainRoot, layerFolders, resolveUser } from './oci-user.ts';
@@ -239,13 +240,18 @@ export class Guests {
    * cleaned up after it; what keeps it from doing so is ended.
    */
   async #createTask(request: Calls['Tasks.Create'][0], signal: AbortSignal): Promise<number> {
+    const { identity } = this.#options;
+    const { containerId } = request;
     for (let attempt = 0; ; attempt++) {
       try {
         return (await this.#client.call('Tasks.Create', request, { signal })).pid;
       } catch (error) {
         if (!isStillThere(error) || attempt >= DEAD_SHIM_ATTEMPTS) throw error;
-        if (attempt > 0 && attempt % MAKERS_EVERY === 0)
-          await endMakers(this.#options.identity, request.containerId);
+        if (attempt > 0 && attempt % MAKERS_EVERY === 0) {
+          await endMakers(identity, containerId);
+          const folder = folderInTheWay(error);
+          if (folder && attempt > MAKERS_EVERY) await removeBundle(folder, identity, containerId, signal);
+        }
         await delay(DEAD_SHIM_WAIT_MS, undefined, { signal });
       }
     }

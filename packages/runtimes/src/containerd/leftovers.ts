@@ -35,10 +35,23 @@ export function removeShimSocket(engine: Engine, identity: Identity, id: string)
  */
 export async function endMakers(identity: Identity, id: string): Promise<void> {
   const space = identity.engineNamespace;
-  const makers = processesWithArgument(id).filter((ref) =>
-    commandLine(ref).some((word) => word.includes(space)),
-  );
+  const makers = processesWithArgument(id).filter((ref) => {
+    const words = commandLine(ref);
+    return words.some((word) => word.includes(space)) && !words.includes('delete'); // those clear up
+  });
   await Promise.all(makers.map((ref) => endProcess(ref, 0)));
+}
+
+/** The folder of a task that nobody knows any more: containerd left it there when it was killed, and makes none beside it. */
+export async function removeBundle(
+  path: string,
+  identity: Identity,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!path.endsWith(`/${identity.engineNamespace}/${id}`)) return;
+  await unmountBelow(path, signal);
+  rmSync(path, { recursive: true, force: true });
 }
 
 export async function unmountGuest(folder: string, signal: AbortSignal): Promise<void> {

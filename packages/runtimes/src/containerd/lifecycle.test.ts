@@ -1,6 +1,9 @@
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { processesWithArgument } from '@skerry/host';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Runtime } from '../port.ts';
+import { enginePaths } from './engine-config.ts';
 import { createWorld, guestSpec, logText, shell, type World } from './testing/world.ts';
 
 let world: World;
@@ -43,4 +46,15 @@ test('a start that is broken off at any moment leaves nothing in the way of the 
     await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
     expect(processesWithArgument(spec.uid)).toEqual([]);
   }
+});
+
+test('a folder of a task that containerd does not know is no hindrance', async () => {
+  const spec = guestSpec(world.images, shell('sleep 1000'));
+  const { folder } = enginePaths(world.identity);
+  const tasks = join(folder, 'state/io.containerd.runtime.v2.task', world.identity.engineNamespace);
+  mkdirSync(join(tasks, spec.uid, 'rootfs'), { recursive: true });
+  await runtime.apply({ do: 'create', spec }, signal);
+  expect(await runtime.apply({ do: 'start', uid: spec.uid }, signal)).toMatchObject({ state: 'running' });
+  await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+  expect(readdirSync(tasks)).toEqual([]);
 });
