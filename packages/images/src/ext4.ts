@@ -126,9 +126,9 @@ async function releaseMount(image: string, mountPoint: string, signal: AbortSign
       throw error instanceof SkerryError && error.code === 'host_command_failed' ? inUse(error) : error;
     });
   // The kernel takes the loop device away a moment after its last user.
-  const until = Date.now() + LOOP_GONE_MS;
+  const until = performance.now() + LOOP_GONE_MS;
   while (loopsOver(image).length > 0) {
-    if (Date.now() > until) throw inUse();
+    if (performance.now() > until) throw inUse();
     await pause(LOOP_LOOK_MS, undefined, { signal });
   }
 }

@@ -12,6 +12,8 @@ interface Timer {
 export class ManualClock implements Clock {
   #nowMs: number;
   readonly #originMs: number;
+  /** How far the wall clock was set away from where it would be. */
+  #jumpedMs = 0;
   #order = 0;
   #timers: Timer[] = [];
 
@@ -21,7 +23,12 @@ export class ManualClock implements Clock {
   }
 
   nowMs(): number {
-    return this.#nowMs;
+    return this.#nowMs + this.#jumpedMs;
+  }
+
+  /** Somebody sets the machine's time, forward or (negative) back: no timer and no monotonic time notices. */
+  jump(ms: number): void {
+    this.#jumpedMs += ms;
   }
 
   monotonicMs(): number {

@@ -126,6 +126,7 @@ export class GuestActor {
         unhealthy: this.#guest.isPaused ? undefined : this.#guest.watch.unhealthy,
         hold: this.#guest.wish.hold,
         nowMs: this.#context.clock.nowMs(),
+        pauseLeftMs: this.#guest.journal.pauseLeftMs(this.#context.backoff.capMs),
       });
       if (action.do === 'none') return this.#settled();
       if (action.do === 'wait') return this.#wait(action.delayMs);
@@ -223,9 +224,7 @@ export class GuestActor {
 
   #wait(delayMs: number): void {
     this.#settled();
-    // a clock that was set must not turn a pause of a minute into years
-    const bounded = Math.min(delayMs, this.#context.backoff.capMs);
-    this.#wakeIn(bounded);
+    this.#wakeIn(delayMs);
   }
 
   #wakeIn(delayMs: number): void {

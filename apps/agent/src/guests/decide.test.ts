@@ -23,6 +23,7 @@ const situation = (
     unhealthy: undefined,
     hold: false,
     nowMs: 10_000,
+    pauseLeftMs: 0,
   },
   ...change,
   record: { ...newRecord({ uid, name: 'n', project: 'p', runtime: 'container' }), ...change.record },
@@ -54,10 +55,12 @@ describe('decide', () => {
   });
 
   it('waits for the next try, and starts when it is due or the spec has changed', () => {
-    const record = { life: 'down', incarnation: 'a', nextTryAtMs: 10_400, phase: 'backoff' } as const;
-    expect(decide(situation({ record }))).toEqual({ do: 'wait', delayMs: 400 });
-    expect(decide(situation({ record, nowMs: 10_400 })).do).toBe('start');
-    expect(decide(situation({ record: { ...record, incarnation: 'old' } })).do).toBe('start');
+    const record = { life: 'down', incarnation: 'a', phase: 'backoff' } as const;
+    expect(decide(situation({ record, pauseLeftMs: 400 }))).toEqual({ do: 'wait', delayMs: 400 });
+    expect(decide(situation({ record })).do).toBe('start');
+    expect(decide(situation({ record: { ...record, incarnation: 'old' }, pauseLeftMs: 400 })).do).toBe(
+      'start',
+    );
   });
 
   it('tells a requested restart from a changed spec', () => {

@@ -30,6 +30,8 @@ export interface Situation {
   /** The ledger went back to an older state: start what is missing, touch nothing that runs. */
   readonly hold: boolean;
   readonly nowMs: number;
+  /** What is left of the pause before the next try. */
+  readonly pauseLeftMs: number;
 }
 
 export type Action =
@@ -90,12 +92,11 @@ function whileRunning({ record, attachedKey, unhealthy }: Situation, want: Want)
   return attachedKey === want.attachKey ? { do: 'none' } : { do: 'reattach' };
 }
 
-function whileNotRunning({ record, have, nowMs, attachedKey }: Situation, want: Want): Action {
+function whileNotRunning({ record, have, pauseLeftMs, attachedKey }: Situation, want: Want): Action {
   if (have.state !== 'absent' && record.runtime !== want.runtime) return { do: 'clear' };
   if (record.incarnation !== want.incarnation || record.life !== 'down') return { do: 'start' };
   if (record.verdict === 'start') {
-    const delayMs = (record.nextTryAtMs ?? 0) - nowMs;
-    return delayMs > 0 ? { do: 'wait', delayMs } : { do: 'start' };
+    return pauseLeftMs > 0 ? { do: 'wait', delayMs: pauseLeftMs } : { do: 'start' };
   }
   const phase = record.verdict === 'rest' ? 'stopped' : 'failed';
   return record.phase === phase && attachedKey === '' ? { do: 'none' } : { do: 'rest', phase };

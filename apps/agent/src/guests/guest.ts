@@ -57,7 +57,7 @@ export class Guest {
     this.uid = record.uid;
     this.journal = new Journal({
       record,
-      nowMs: () => context.clock.nowMs(),
+      clock: context.clock,
       changed: (changed) => {
         context.records.save(changed);
         const passing = changed.phase === 'starting' || changed.phase === 'stopping';
@@ -176,6 +176,7 @@ export class Guest {
       startedAtMs,
       ...(state.state === 'running' && { pid: state.pid }),
     });
+    this.journal.beginRun();
     this.#tellStarted(startMs);
     if (state.state !== 'running') return;
     if (this.watch.checked(desired)) this.watch.begin(desired, beganMs);

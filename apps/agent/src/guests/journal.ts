@@ -11,12 +11,12 @@ import {
   type Phase,
   SkerryError,
 } from '@skerry/model';
-import { type BackoffPolicy, backoffAfter, type RestartDecision } from '@skerry/reconcile';
+import { type BackoffPolicy, backoffAfter, type Clock, type RestartDecision } from '@skerry/reconcile';
 import { type InstanceRecord, MAX_EXITS, MAX_PENDING_EVENTS } from '../ledger/record.ts';
 
 export interface JournalOptions {
   readonly record: InstanceRecord;
-  readonly nowMs: () => number;
+  readonly clock: Clock;
   /** It is to be written and reported. */
   readonly changed: (record: InstanceRecord) => void;
   /** It is to be written only. */
@@ -40,13 +40,16 @@ const EVENT_OF: Record<ExitReason, readonly [AgentEvent['type'], string]> = {
 
 export class Journal {
   readonly record: InstanceRecord;
-  readonly #nowMs: () => number;
+  readonly #clock: Clock;
+  /** Monotonic, and so not in the record: beginning of the run, end of the pause. What the wall clock says may be set. */
+  #ranFromMs: number | undefined;
+  #pausedUntilMs: number | undefined;
   readonly #changed: (record: InstanceRecord) => void;
   readonly #acknowledged: (record: InstanceRecord) => void;
 
   constructor(options: JournalOptions) {
     this.record = options.record;
-    this.#nowMs = options.nowMs;
+    this.#clock = options.clock;
     this.#changed = options.changed;
     this.#acknowledged = options.acknowledged;
   }
@@ -80,7 +83,7 @@ export class Journal {
 
   event(type: AgentEvent['type'], reason: string, message: string): void {
     const { record } = this;
-    record.events = [...record.events, { atMs: this.#nowMs(), type, reason, message }].slice(
+    record.events = [...record.events, { atMs: this.#clock.nowMs(), type, reason, message }].slice(
       -MAX_PENDING_EVENTS,
     );
     this.#changed(record);
@@ -92,20 +95,48 @@ export class Journal {
     this.#acknowledged(this.record);
   }
 
+  /** It was started by this agent, now. */
+  beginRun(): void {
+    this.#ranFromMs = this.#clock.monotonicMs();
+  }
+
+  /** Until the next try; 0 where there is nothing to wait for. `capMs`: no pause is longer. */
+  pauseLeftMs(capMs: number): number {
+    const { nextTryAtMs } = this.record;
+    if (nextTryAtMs === undefined) return 0;
+    // an agent before this one began the pause: its wall clock may have been another
+    this.#pausedUntilMs ??=
+      this.#clock.monotonicMs() + Math.min(capMs, Math.max(0, nextTryAtMs - this.#clock.nowMs()));
+    return Math.max(0, this.#pausedUntilMs - this.#clock.monotonicMs());
+  }
+
+  /** How long the run took that ends now. */
+  #ranMs(): number {
+    const { life, startedAtMs } = this.record;
+    if (life !== 'up') return 0;
+    if (this.#ranFromMs !== undefined) return this.#clock.monotonicMs() - this.#ranFromMs;
+    return startedAtMs === undefined ? 0 : this.#clock.nowMs() - startedAtMs;
+  }
+
   /** What is to follow this end, and when; the phase moves to it unless the guest is not wanted running anyway. */
   judge(exit: GuestExit, decision: RestartDecision, backoff: BackoffPolicy, random: () => number): void {
     const { record } = this;
-    const nowMs = this.#nowMs();
+    const nowMs = this.#clock.nowMs();
     this.#keepExit(exit);
     this.event(...EVENT_OF[exit.reason], exit.message);
-    const ranMs = record.life === 'up' && record.startedAtMs !== undefined ? nowMs - record.startedAtMs : 0;
+    const ranMs = this.#ranMs();
+    this.#ranFromMs = undefined;
+    this.#pausedUntilMs = undefined;
     const counts = exit.reason !== 'start-failed' && exit.reason !== 'replaced';
     this.clear('nextTryAtMs', 'pid');
-    Object.assign(record, { life: 'down', judgedAtMs: nowMs, ready: false, health: 'unknown' });
+    // the clock may have been set back since it ended, and an end is judged once
+    const judgedAtMs = Math.max(nowMs, exit.atMs);
+    Object.assign(record, { life: 'down', judgedAtMs, ready: false, health: 'unknown' });
     if (decision === 'restart') {
       const next = backoffAfter(backoff, record.failures, ranMs, random);
       const reason = `${exit.message}; next try in ${formatMillis(next.delayMs)} (failure ${next.failures} in a row)`;
       this.#moveTo('backoff', reason);
+      this.#pausedUntilMs = this.#clock.monotonicMs() + next.delayMs;
       this.set({ verdict: 'start', failures: next.failures, nextTryAtMs: nowMs + next.delayMs });
     } else if (decision === 'again') {
       this.set({ verdict: 'start', failures: 0, reason: exit.message });

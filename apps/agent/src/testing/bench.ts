@@ -48,11 +48,11 @@ export class Bench {
   /** Goes on, from timer to timer, until `reached` holds; fails after `limitMs` of the world's time. */
   async until(reached: () => boolean, what: string, limitMs = 120_000): Promise<void> {
     const { clock } = this.world;
-    const endMs = clock.nowMs() + limitMs;
+    const endMs = clock.monotonicMs() + limitMs;
     while (!reached()) {
       await turns(12);
       if (reached()) return;
-      if (clock.nowMs() >= endMs) throw new Error(`not reached: ${what}\n${this.describe()}`);
+      if (clock.monotonicMs() >= endMs) throw new Error(`not reached: ${what}\n${this.describe()}`);
       await clock.advance(Math.min(clock.nextInMs ?? 250, 250));
     }
   }

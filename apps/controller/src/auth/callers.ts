@@ -26,10 +26,14 @@ export function createCallers(clock: Clock): Callers {
   const failures = new Map<string, { count: number; untilMs: number }>();
   let expected: Buffer | undefined;
 
+  /** How long what an address did wrong still counts; nothing counts longer, not even where the clock was set back. */
+  const leftMs = (entry: { untilMs: number } | undefined): number => {
+    const left = entry === undefined ? 0 : entry.untilMs - clock.nowMs();
+    return left > WINDOW_MS ? 0 : Math.max(0, left);
+  };
   const fail = (address: string): never => {
-    const now = clock.nowMs();
     const old = failures.get(address);
-    const entry = old && old.untilMs > now ? old : { count: 0, untilMs: now + WINDOW_MS };
+    const entry = old && leftMs(old) > 0 ? old : { count: 0, untilMs: clock.nowMs() + WINDOW_MS };
     entry.count += 1;
     failures.delete(address);
     failures.set(address, entry);
@@ -47,8 +51,8 @@ export function createCallers(clock: Clock): Callers {
       if (trusted.has(request.socket)) return;
       const address = request.socket.remoteAddress ?? '';
       const before = failures.get(address);
-      if (before && before.untilMs > clock.nowMs() && before.count >= FAILURES) {
-        const seconds = Math.ceil((before.untilMs - clock.nowMs()) / 1000);
+      if (before && leftMs(before) > 0 && before.count >= FAILURES) {
+        const seconds = Math.ceil(leftMs(before) / 1000);
         throw new SkerryError(
           'unauthenticated',
           `too many wrong tokens came from this address: wait ${seconds} s`,

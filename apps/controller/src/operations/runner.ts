@@ -80,7 +80,7 @@ export function createOperations(core: Core, workers: Readonly<Record<string, Wo
         secret,
         progress(fraction, step) {
           const now = core.clock.nowMs();
-          if (now - written < PROGRESS_EVERY_MS) return;
+          if (Math.abs(now - written) < PROGRESS_EVERY_MS) return; // the clock may be set back
           written = now;
           update(name, (old) => ({
             ...old,
