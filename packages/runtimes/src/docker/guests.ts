@@ -19,7 +19,7 @@ import { createBody, seccompText } from './create-body.ts';
 import { type EngineApi, EngineRefusal, type Inspected, isNotThere } from './engine-api.ts';
 import { type EngineFacts, engineName } from './engine-facts.ts';
 import type { EngineImages } from './images.ts';
-import { ensureNetwork, handOverEarly } from './join-network.ts';
+import { ensureNetwork, handOverEarly, letGo } from './join-network.ts';
 import { Judge } from './judge.ts';
 import { containerName, ownFilter, uidOf } from './names.ts';
 import type { Records } from './record.ts';
@@ -79,6 +79,8 @@ export class DockerGuests {
 
   /** Its state, after taking away what is left of one that is not whole, and finishing what a start left undone. */
   async recover(uid: Uid, signal: AbortSignal): Promise<GuestState> {
+    const { containerId, joined } = this.#options.records.read(uid) ?? {};
+    if (containerId !== undefined && !joined) letGo(this.#options.identity, containerId);
     const state = await this.state(uid, signal);
     if (state.state === 'running') return this.#joined(uid, state, signal);
     return state.state === 'absent' && this.#options.records.has(uid) ? this.remove(uid, signal) : state;
@@ -106,10 +108,11 @@ export class DockerGuests {
         ...{ openFiles: openFilesLimit(), processes: processesLimit() },
       });
       // Not to be cancelled: whether the engine made it all the same could not be told.
-      await api.call('POST', '/containers/create', {
+      const { Id: containerId } = await api.call<{ Id: string }>('POST', '/containers/create', {
         body,
         query: { name: containerName(identity.id, uid) },
       });
+      records.write(uid, { spec, containerId });
     } catch (error) {
       await this.remove(uid, AbortSignal.timeout(30_000)).catch(() => undefined);
       throw this.#refused(error, spec);

@@ -1,4 +1,5 @@
 /** What works with this engine and, where not, why and what to do about it. */
+import { cgroupMode } from '@skerry/host';
 import type { ProbeFinding, SkerryError } from '@skerry/model';
 import { type EngineApi, EngineRefusal } from './engine-api.ts';
 import { type EngineFacts, engineFacts, engineName } from './engine-facts.ts';
@@ -43,6 +44,13 @@ export async function probeDocker(api: EngineApi, signal: AbortSignal): Promise<
           'this engine filters no system calls',
           'Use an engine that was built with seccomp.',
         ),
+    facts.flavour === 'podman' && cgroupMode() !== 'v2'
+      ? lacks(
+          'container.outOfMemory',
+          'an end for want of memory is told as an end by SIGKILL: Podman does not say it in control groups of version 1',
+          'Boot with systemd.unified_cgroup_hierarchy=1, or use containerd on this node.',
+        )
+      : works('container.outOfMemory', 'an end for want of memory is told as such'),
     mapsUsers
       ? works('container.userNamespace', 'root in a container is nobody on the node (userns-remap)')
       : lacks(

@@ -10,6 +10,8 @@ import type { GuestSpec } from '../port.ts';
 
 export interface DockerRecord {
   readonly spec: GuestSpec;
+  /** The engine's own name for it. */
+  readonly containerId?: string;
   readonly startedAtMs?: number;
   /** Control group of the container, as it was found when it had started. */
   readonly cgroup?: string;

@@ -49,7 +49,8 @@ export async function makeDockerBed(begin: () => Promise<PrivateEngine> = startD
   const identity = openDataFolder(dataDir);
   const images = await busyboxImages(join(dataDir, 'test-blobs'));
   const withFunction: ImageContent = {
-    ...images,
+    has: (digest) => images.has(digest),
+    blobPath: (digest) => images.blobPath(digest),
     facts: async (digest) =>
       digest === FUNCTION
         ? { kind: 'function', digest, sizeBytes: 1, source: 'test', facts: {} }

@@ -42,6 +42,7 @@ export async function startPodman(): Promise<PrivateEngine> {
       ],
       {
         stdio: ['ignore', log, log],
+        cwd: folder, // its monitors leave a file there when memory runs out
         env: { ...HOST_ENV, CONTAINERS_CONF: at('containers.conf') },
         detached: true,
       },
