@@ -1,7 +1,9 @@
 // HTTPS beside the socket: only with the token, only with the right authority; no secret where it could be seen. And every
 // example applies, becomes ready and goes.
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { skerry as cli, type Program, ROOT, startProgram } from '../support/program.ts';
@@ -38,6 +40,31 @@ const token = () => readFileSync(join(skerry.dataDir, 'tls/token'), 'utf8').trim
 test('with the token and the authority of the data folder the same commands work over HTTPS', async () => {
   const ran = await cli(['status', '--server', url], { env: { SKERRY_DATA: skerry.dataDir } });
   expect(ran).toMatchObject({ code: 0, stdout: expect.stringContaining('1 of 1 ready') });
+});
+
+test('folders are taken as files are: an OCI layout names itself, a root file system is given a name', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'skerry-folders-'));
+  try {
+    const unpack = (archive: string, name: string) => {
+      mkdirSync(join(folder, name));
+      const options = ['--extract', '--exclude=./dev/*', `--directory=${join(folder, name)}`];
+      execFileSync('tar', [...options, '--file', join(ROOT, 'guests', archive)]);
+      return join(folder, name);
+    };
+    expect(await skerry.run('image', 'import', unpack('hello/build/hello.tar', 'layout'))).toMatch(
+      /image\/hello:1: container/,
+    );
+    const tree = unpack('system-busybox/build/rootfs.tar', 'tree');
+    const over = await cli(['image', 'import', tree, '--name', 'tree:1', '--server', url], {
+      env: { SKERRY_DATA: skerry.dataDir },
+    });
+    expect(over).toMatchObject({ code: 0, stdout: expect.stringMatching(/image\/tree:1: rootfs/) });
+    mkdirSync(join(folder, 'empty'));
+    const empty = await skerry.try('image', 'import', join(folder, 'empty'));
+    expect(empty).toMatchObject({ code: 1, stderr: expect.stringContaining('neither an OCI layout') });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('without the token, with a wrong one, or with an authority that is not known, nothing is answered', async () => {

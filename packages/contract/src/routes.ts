@@ -275,7 +275,8 @@ export const ROUTES = {
   'image.import': {
     method: 'POST',
     path: `${PROJECT}/images/import`,
-    summary: 'Takes a file: docker save, OCI archive, unikernel; its kind is recognised from its content',
+    summary:
+      'Takes a disk, an ISO image, a root file system, a container archive (docker save, OCI), an OCI layout as an archive, or a unikernel; which it is, its content tells',
     answer: 'json',
     sends: 'bytes',
     status: 201,

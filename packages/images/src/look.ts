@@ -2,13 +2,13 @@
  * From a file or folder that somebody wants to import to what it holds, staged and checked but not yet kept. Each kind has
  * its room; what is compressed is unpacked first, unless it is an archive that can be read as it is.
  */
-import { lstat, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { stat } from 'node:fs/promises';
 import { SkerryError } from '@skerry/model';
 import type { BlobStore, StagedBlob } from './content/blob-store.ts';
 import { type Compression, unpackedBytes } from './content/compression.ts';
 import type { ImageRecord } from './content/records.ts';
 import { stageDisk } from './disk/import-disk.ts';
+import { folderKind } from './folder.ts';
 import { stageIso } from './iso/import-iso.ts';
 import { type StagedArchive, stageTar } from './oci/archive.ts';
 import { keepArchive, readArchive } from './oci/import-archive.ts';
@@ -50,17 +50,9 @@ async function container(archive: StagedArchive, { blobs, signal }: Look): Promi
   }
 }
 
-const exists = (path: string) =>
-  lstat(path).then(
-    () => true,
-    () => false,
-  );
-
 async function lookAtFolder(path: string, look: Look): Promise<Found> {
   const { blobs, signal } = look;
-  const isLayout = (await exists(join(path, 'index.json'))) || (await exists(join(path, 'blobs')));
-  const roots = await Promise.all(['etc', 'usr', 'bin', 'sbin'].map((name) => exists(join(path, name))));
-  if (!isLayout && roots.filter(Boolean).length >= 2)
+  if ((await folderKind(path)) === 'rootfs')
     return oneBlob(await stageRootfs(path, 'folder', blobs, look), blobs);
   return container(await stageFolder(path, blobs, signal), look);
 }

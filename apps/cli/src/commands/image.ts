@@ -1,6 +1,6 @@
 /** image: list, show, import, pull, build, delete. */
-import { createReadStream, statSync } from 'node:fs';
-import { basename } from 'node:path';
+import { createReadStream, type Stats, statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
 import { formatBytes, type Image, SkerryError } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
@@ -22,16 +22,26 @@ const COLUMNS: Column<Image>[] = [
 const described = (image: Image) =>
   `image/${image.spec.reference}: ${image.status.kind}, ${formatBytes(image.status.sizeBytes)}, ${image.status.digest}`;
 
-function sizeOf(path: string): number {
+/** What is sent: a file as it is; a folder as an archive, whose size nobody knows before. Errors: request_invalid, image_invalid. */
+async function contentOf(
+  path: string,
+): Promise<{ body: AsyncIterable<Uint8Array>; lengthBytes?: number; what: string }> {
+  let about: Stats;
   try {
-    const about = statSync(path);
-    if (!about.isFile()) throw new Error('it is no file (pack a folder with tar)');
-    return about.size;
+    about = statSync(path);
+    if (!about.isFile() && !about.isDirectory()) throw new Error('it is neither a file nor a folder');
   } catch (cause) {
     throw new SkerryError('request_invalid', `${path} can not be read: ${(cause as Error).message}`, {
       cause,
     });
   }
+  const name = basename(resolve(path));
+  if (about.isFile()) {
+    const body = createReadStream(path, { highWaterMark: 1024 * 1024 });
+    return { body, lengthBytes: about.size, what: `${name} (${formatBytes(about.size)})` };
+  }
+  const { packFolder } = await import('@skerry/images');
+  return { body: await packFolder(path, new AbortController().signal), what: `the folder ${name}` };
 }
 
 export function registerImage(program: Command, context: Context): void {
@@ -63,20 +73,20 @@ export function registerImage(program: Command, context: Context): void {
 
   image
     .command('import')
-    .description('take a file: docker save, OCI archive, unikernel; its kind is recognised from its content')
-    .argument('<file>')
+    .description(
+      'take a disk, an ISO image, a root file system, a container archive (docker save, OCI), an OCI layout or a unikernel; which it is, its content tells',
+    )
+    .argument('<path>', 'a file; or a folder with an OCI layout or a root file system')
     .option('--name <reference>', 'the name it is to have; else what the file says')
-    .action((file: string, options: { name?: string }) =>
+    .action((path: string, options: { name?: string }) =>
       context.withClient(async (client) => {
-        const lengthBytes = sizeOf(file);
-        const progress = context.progress(`importing ${basename(file)} (${formatBytes(lengthBytes)})`);
+        const { what, ...content } = await contentOf(path);
+        const progress = context.progress(`importing ${what}`);
         const input = {
-          project: context.project,
-          body: createReadStream(file, { highWaterMark: 1024 * 1024 }),
-          lengthBytes,
+          ...{ project: context.project, ...content },
           ...(options.name === undefined ? {} : { reference: options.name }),
         };
-        const { items } = await withFile(file, () => client.image.import(input)).finally(progress.end);
+        const { items } = await withFile(path, () => client.image.import(input)).finally(progress.end);
         await context.output.one(items, (all) => all.map(described).join('\n'));
       }),
     );

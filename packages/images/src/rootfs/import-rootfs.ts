@@ -2,17 +2,12 @@
  * Root file systems into the store. An archive is kept as it came, compression included: its digest is that of the file,
  * and unpacking reads every compression that is taken. A folder is packed first, as a tar with zstd.
  */
-import { programOutput } from '@skerry/host';
 import type { BlobStore, StagedBlob } from '../content/blob-store.ts';
 import { type Compression, compressionOfFile } from '../content/compression.ts';
 import type { ImageRecord } from '../content/records.ts';
 import type { DiskImport } from '../disk/import-disk.ts';
+import { packRootfs } from '../folder.ts';
 import { examineRootfs } from './examine.ts';
-
-const PACK_TIMEOUT_MS = 60 * 60 * 1000;
-/** Sockets are passed over by tar itself; other file systems that are mounted below (proc, sys) are no part of the image. */
-const PACK = ['--create', '--file=-', '--zstd', '--sort=name', '--numeric-owner', '--one-file-system'];
-const KEEP = ['--xattrs', '--xattrs-include=user.*', '--xattrs-include=security.capability'];
 
 async function recordOf(
   staged: StagedBlob,
@@ -46,13 +41,7 @@ export async function stageRootfs(
   const staged =
     from === 'archive'
       ? await blobs.stageFile(path, signal)
-      : await blobs.stage(
-          programOutput('tar', [...PACK, ...KEEP, `--directory=${path}`, '.'], {
-            signal,
-            timeoutMs: PACK_TIMEOUT_MS,
-          }),
-          signal,
-        );
+      : await blobs.stage(packRootfs(path, signal), signal);
   try {
     const compression = await compressionOfFile(staged.path);
     const what = from === 'folder' ? 'folder' : `tar${compression === 'none' ? '' : `, ${compression}`}`;
