@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Bench } from './testing/bench.ts';
+import { Bench, turns } from './testing/bench.ts';
 
 const runningBench = async (count = 1) => {
   const bench = new Bench();
@@ -161,6 +161,20 @@ describe('agent', () => {
     expect(bench.world.guests.size + bench.world.attachments.size).toBe(0);
     expect((await bench.world.store.list('/ledger/record/')).entries).toEqual([]);
     await bench.until(() => bench.agent!.instances().length === 0, 'no instance known');
+  });
+
+  it('gives a slot to another guest whose owner is gone, though its last settled state still names that', async () => {
+    const { bench, uid } = await runningBench();
+    const stuck = bench.controller.add('stuck');
+    bench.world.hanging.add(stuck); // from here on nothing settles
+    bench.controller.delete(uid);
+    await bench.until(() => !bench.controller.instances.has(uid), 'the first is gone');
+    await turns(40);
+    bench.life.kill();
+    const next = bench.controller.add('next');
+    bench.boot();
+    await bench.until(() => bench.phase(next) === 'running', 'the next runs');
+    expect(bench.controller.statuses.get(next)!.exits).toEqual([]);
   });
 
   it('removes guests that its ledger does not know', async () => {

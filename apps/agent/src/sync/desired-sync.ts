@@ -50,19 +50,18 @@ export class DesiredSync {
   }
 
   knows(uid: Id<'instance'>): boolean {
-    const { current, good } = this.#options.ledger;
-    return [current, good].some((state) => state?.instances.some((instance) => instance.uid === uid));
+    return this.#options.ledger.current?.instances.some((instance) => instance.uid === uid) ?? false;
   }
 
-  /** What must stay on the network: whatever is attached by the records, and whatever may be by what is desired. */
+  /**
+   * What must stay on the network: whatever is attached by the records, and whatever may be by what is desired. Not by the good
+   * state of before: what the present one no longer names was told to be gone, and its slot may have been given away since.
+   */
   keep(): AttachRequest[] {
     const requests = new Map<string, AttachRequest>();
-    const { current, good } = this.#options.ledger;
-    for (const state of [good, current]) {
-      for (const desired of state?.instances ?? []) {
-        const request = attachRequestOf(desired); // also of what is to go: it may still run
-        if (request) requests.set(desired.uid, request);
-      }
+    for (const desired of this.#options.ledger.current?.instances ?? []) {
+      const request = attachRequestOf(desired); // also of what is to go: it may still run
+      if (request) requests.set(desired.uid, request);
     }
     for (const { record } of this.#options.guests.all()) {
       if (record.attach) requests.set(record.uid, record.attach);

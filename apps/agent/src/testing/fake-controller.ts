@@ -33,7 +33,6 @@ export class FakeController {
   reports = 0;
   reachable = true;
   #generation = 0;
-  #slot = 2;
   #changed = new Set<() => void>();
 
   get state(): DesiredState {
@@ -48,7 +47,9 @@ export class FakeController {
 
   add(name: string, wish: Wish = {}): Uid {
     const uid = newId<'instance'>();
-    const slot = this.#slot++;
+    const taken = new Set([...this.instances.values()].map(({ spec }) => spec.network?.slot));
+    let slot = 2;
+    while (taken.has(slot)) slot++; // the first that is free again
     const template = { runtime: 'container', image: 'hello:1', ...wish.template } as WorkloadSpec;
     this.instances.set(uid, {
       ...{ uid, name, project: 'default', generation: 1, deleted: false },

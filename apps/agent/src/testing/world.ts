@@ -104,19 +104,30 @@ export class World {
   }
 
   network(life: Life): NodeNetwork {
+    /** Which slot each guest has, as this life of the agent knows it. */
+    const slots = new Map<Uid, number>();
     const verbs = life.wrap({
       start: (keep: readonly AttachRequest[]) => {
         if (this.networkDown !== undefined) throw new SkerryError('host_command_failed', this.networkDown);
         const kept = new Set(keep.map(({ uid }) => uid));
         for (const uid of this.attachments.keys()) if (!kept.has(uid)) this.#detach(uid);
+        slots.clear();
+        for (const { slot, uid } of keep) slots.set(uid, slot);
       },
       attach: (request: AttachRequest): Attachment => {
+        for (const [other, slot] of slots)
+          if (other !== request.uid && slot === request.slot)
+            throw new SkerryError('conflict', `the slot ${slot} belongs to ${other}`);
+        slots.set(request.uid, request.slot);
         this.attachments.set(request.uid, request);
         const { uid, address, mac } = request;
         const more = { prefixLength: 24, gateway: `${SUBNET}.1`, dns: `${SUBNET}.1`, mtu: 1500 };
         return { ...more, uid, address, mac, kind: 'netns', netns: uid, path: `/netns/${uid}` };
       },
-      detach: (uid: Uid) => this.#detach(uid),
+      detach: (uid: Uid) => {
+        slots.delete(uid);
+        this.#detach(uid);
+      },
     });
     return {
       subnet: `${SUBNET}.0/24`,
