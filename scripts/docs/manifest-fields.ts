@@ -91,7 +91,7 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.security.readOnlyRoot': 'The image can not be written to. Default false.',
     'spec.security.user': 'In place of the user of the image.',
     'spec.security.capabilities':
-      'Beyond the default set. Those that would give the node away are refused with `unsupported`.',
+      'Beyond the default set, for root inside: another user gets none, as with Docker and Kubernetes. Those that would give the node away are refused with `unsupported`.',
     'spec.security.userNamespace': 'Root inside is nobody on the node. Default false.',
     'spec.placement': 'Where. There is one node, so that only `nodeSelector` has an effect.',
     'spec.placement.near': NOT_YET,

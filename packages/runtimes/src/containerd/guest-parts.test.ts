@@ -54,9 +54,11 @@ test('users come from the topmost layer that has the file, and no link leads out
     for (const layer of [top, base]) mkdirSync(join(layer, 'etc'), { recursive: true });
     writeFileSync(join(base, 'etc/passwd'), 'app:x:5:6::/:\n');
     writeFileSync(join(top, 'etc/group'), 'app:x:6:\nmore:x:7:other,app\n');
-    expect(resolveUser('app', [top, base])).toEqual({ uid: 5, gid: 6, additionalGids: [7] });
-    expect(resolveUser('app:more', [top, base])).toEqual({ uid: 5, gid: 7 });
-    expect(resolveUser('99', [top, base])).toEqual({ uid: 99, gid: 0 });
+    expect(resolveUser('app', [top, base])).toEqual({ uid: 5, gid: 6, additionalGids: [6, 7] });
+    expect(resolveUser('app:more', [top, base])).toEqual({ uid: 5, gid: 7, additionalGids: [7] });
+    expect(resolveUser('99', [top, base])).toEqual({ uid: 99, gid: 0, additionalGids: [0] });
+    for (const root of ['', '0'])
+      expect(resolveUser(root, [])).toEqual({ uid: 0, gid: 0, additionalGids: [0] });
     expect(() => resolveUser('nobody-here', [top, base])).toThrow(/no user/);
     writeFileSync(join(folder, 'secret'), 'app:x:0:0::/:\n');
     mkdirSync(join(evil, 'etc'), { recursive: true });

@@ -32,7 +32,7 @@ import { USER_NAMESPACE } from './layer-source.ts';
 import { endMakers, removeBundle, removeShimSocket, unmountGuest } from './leftovers.ts';
 import type { Logger } from './logger.ts';
 import { NETWORK_SYSCTLS, OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
-import { isPlainRoot, layerFolders, resolveUser } from './oci-user.ts';
+import { layerFolders, resolveUser } from './oci-user.ts';
 import { limitedLayer } from './writable-layer.ts';
 
 const RUNTIME = 'io.containerd.runc.v2';
@@ -191,13 +191,11 @@ export class Guests {
     const files = this.folders.create(spec, shift ?? 0);
     if (shift !== undefined) giveVolumes(spec, shift);
     const name = spec.security.user ?? image.config.user ?? '';
-    const preparing = this.#rootfs(spec, snapshot, files, shift ?? 0, signal);
-    preparing.catch(() => undefined); // heard of below
-    const layers = isPlainRoot(name) ? [] : layerFolders(await preparing);
+    const rootfs = await this.#rootfs(spec, snapshot, files, shift ?? 0, signal);
     const input: SpecInput = {
       guest: spec,
       image: image.config,
-      user: resolveUser(name, layers),
+      user: resolveUser(name, layerFolders(rootfs)),
       files,
       cgroup: this.cgroup(uid),
       swapLimit: this.#swapLimit,
@@ -215,10 +213,7 @@ export class Guests {
       runtime: { name: RUNTIME },
       spec: jsonAny('Spec', runtimeSpec(input)),
     };
-    const [rootfs] = await Promise.all([
-      preparing,
-      this.#client.call('Containers.Create', { container }, { signal }),
-    ]);
+    await this.#client.call('Containers.Create', { container }, { signal });
     const query = `--folder=${encodeURIComponent(files.folder)}`;
     const output = `binary://${encodeURI(this.#options.logProgram)}?${query}`;
     const pid = await this.#createTask(

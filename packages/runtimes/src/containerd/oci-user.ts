@@ -10,7 +10,7 @@ import type { Mount } from './api.ts';
 export interface OciUser {
   readonly uid: number;
   readonly gid: number;
-  readonly additionalGids?: readonly number[];
+  readonly additionalGids: readonly number[];
 }
 
 const LIMIT_BYTES = 1024 * 1024;
@@ -52,13 +52,18 @@ function readEtc(layers: readonly string[], name: string): string {
 const rows = (text: string) => text.split('\n').map((line) => line.split(':'));
 const isNumber = (text: string) => /^\d{1,9}$/.test(text);
 
-/** Whether the image's files are needed to answer. */
-export const isPlainRoot = (user: string) => /^(|0|0:0)$/.test(user);
+const inGroups = (uid: number, gid: number, more: readonly number[] = []): OciUser => ({
+  ...{ uid, gid },
+  additionalGids: [...new Set([gid, ...more])],
+});
 
-/** Errors: image_invalid where the image knows no such user or group. */
+/**
+ * An empty `user` is number 0. The primary group is among the supplementary ones, as login programs have it and Docker since
+ * 20.10.18 (CVE-2022-36109): a process that changes its primary group keeps what files refuse to that group. Errors:
+ * image_invalid where the image knows no such user or group.
+ */
 export function resolveUser(user: string, layers: readonly string[]): OciUser {
-  if (isPlainRoot(user)) return { uid: 0, gid: 0 };
-  const [name = '', group] = user.split(':');
+  const [name, group] = (user === '' ? '0' : user).split(':') as [string, string?];
   const entry = rows(readEtc(layers, 'passwd')).find((row) =>
     isNumber(name) ? row[2] === name : row[0] === name,
   );
@@ -69,11 +74,11 @@ export function resolveUser(user: string, layers: readonly string[]): OciUser {
     const found = groups.find((row) => row[0] === group);
     if (!found && !isNumber(group))
       throw new SkerryError('image_invalid', `the image has no group "${group}"`);
-    return { uid, gid: Number(found?.[2] ?? group) };
+    return inGroups(uid, Number(found?.[2] ?? group));
   }
   const gid = Number(entry?.[3] ?? 0);
   const more = entry
     ? groups.filter((row) => (row[3] ?? '').split(',').includes(entry[0]!)).map((row) => Number(row[2]))
     : [];
-  return { uid, gid, ...(more.length > 0 ? { additionalGids: more } : {}) };
+  return inGroups(uid, gid, more);
 }

@@ -59,6 +59,8 @@ export function createBody(input: CreateInput): object {
   const processes = Math.min(PROCESSES, input.processes);
   const podman = input.facts.flavour === 'podman';
   const files = Math.min(OPEN_FILES, openFiles);
+  // Podman leaves the primary group out of the groups of a root that is not named.
+  const user = security.user ?? (podman && !image.user ? '0' : undefined);
   return {
     Image: input.imageName,
     Hostname: guest.name,
@@ -66,7 +68,7 @@ export function createBody(input: CreateInput): object {
     Cmd: [],
     Env: environmentOf(guest, image),
     WorkingDir: guest.workingDir ?? image.workingDir ?? '/',
-    ...(security.user === undefined ? {} : { User: security.user }),
+    ...(user === undefined ? {} : { User: user }),
     Labels: labelsOf(input.identityId, guest),
     HostConfig: {
       // The engine's own networks are not used. Podman takes the namespace that was prepared; to Docker's container the

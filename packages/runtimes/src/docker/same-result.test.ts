@@ -17,7 +17,9 @@ const quiet = { debug: () => undefined, info: () => undefined, warn: () => undef
 /** Everything that a manifest says, or that our walls promise. */
 const LOOK = [
   'exec 2>/dev/null', // its place among the lines is chance
-  'echo "env $GREETING $FROM_IMAGE $HOSTNAME $PATH"; pwd; id -u; id -g; id -G | tr " " "\\n" | sort -u; hostname; echo $(cat /etc/hostname); umask',
+  'echo "env $GREETING $FROM_IMAGE $HOSTNAME $PATH"; pwd; id -u; id -g; id -G; hostname; echo $(cat /etc/hostname); umask',
+  // Which groups, not how often: Podman names one twice that is told twice.
+  'grep ^Groups: /proc/self/status | grep -o "[0-9]*" | sort -u',
   'grep -E "^(NoNewPrivs|Seccomp|Cap(Inh|Prm|Eff|Bnd|Amb)):" /proc/self/status',
   'grep -E "open files" /proc/self/limits',
   'cat /etc/resolv.conf; grep guest-0 /etc/hosts',
@@ -46,6 +48,8 @@ const SHAPES: Record<string, Partial<GuestSpec['security']>> = {
     capabilities: ['CAP_NET_RAW'],
   },
 };
+
+const CAPABILITIES_OF_NOBODY = ['Inh', 'Prm', 'Eff', 'Amb'].map((set) => `Cap${set}: ${'0'.repeat(16)}`);
 
 let beds: Record<string, DockerBed>;
 beforeAll(async () => {
@@ -97,8 +101,12 @@ test.each(
   try {
     const there = await look(bed, containerd, security);
     expect(there.length).toBeGreaterThan(30); // it did look
+    const isWorker = security.user === 'worker';
+    expect(there).toContain(isWorker ? '1001 2002' : '0 2002'); // the primary group is among them
+    // What no kernel gives to another user than root without ambient capabilities, which Docker has none of.
+    if (isWorker) expect(there).toEqual(expect.arrayContaining(CAPABILITIES_OF_NOBODY));
     // What bounds capabilities that it can not get: Podman takes those away, too.
-    const bound = engine === 'Podman' && security.user === 'worker' ? /^CapBnd/ : /^$/;
+    const bound = engine === 'Podman' && isWorker ? /^CapBnd/ : /^$/;
     const here = await look(bed, runtime, security);
     expect(here.filter((line) => !bound.test(line))).toEqual(there.filter((line) => !bound.test(line)));
   } finally {

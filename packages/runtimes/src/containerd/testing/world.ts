@@ -54,7 +54,7 @@ export async function busyboxImages(folder: string): Promise<TestImages> {
   ]);
   const users = await tar([
     { name: 'etc/passwd', body: 'root:x:0:0::/root:/bin/sh\nworker:x:1000:1001::/:/bin/sh\n', mode: 0o644 },
-    { name: 'etc/group', body: 'root:x:0:\nworker:x:1001:\nextra:x:2002:worker\n', mode: 0o644 },
+    { name: 'etc/group', body: 'root:x:0:\nworker:x:1001:\nextra:x:2002:root,worker\n', mode: 0o644 },
   ]);
   const layers = [base, users].map((data) => {
     const digest = digestOf(data);
