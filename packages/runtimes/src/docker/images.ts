@@ -4,8 +4,6 @@
  */
 
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ImageContent } from '@skerry/images';
@@ -14,6 +12,7 @@ import { pack } from 'tar-stream';
 import { type ContainerImage, containerImage } from '../containerd/image-facts.ts';
 import { type EngineApi, EngineRefusal, isNotThere } from './engine-api.ts';
 import { digestOfImage, imageName, imageRepository } from './names.ts';
+import { plainLayer } from './plain-layer.ts';
 
 const LOAD_LIMIT_MS = 600_000;
 
@@ -62,12 +61,6 @@ export class EngineImages {
 
   /** github.com/moby/moby, image/spec/v1.2.md: manifest.json, a configuration, a tar for each layer. */
   async #give(name: string, { layers, config }: ContainerImage): Promise<void> {
-    for (const { mediaType } of layers)
-      if (/zstd/.test(mediaType))
-        throw new SkerryError(
-          'unsupported',
-          `a layer is compressed with zstd, which this engine may not read`,
-        );
     const configuration = Buffer.from(
       JSON.stringify({
         architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
@@ -82,6 +75,7 @@ export class EngineImages {
     );
     const configName = `${createHash('sha256').update(configuration).digest('hex')}.json`;
     const archive = pack();
+    const left = new AbortController(); // the engine does not listen any more
     const write = (path: string, body: Buffer) =>
       new Promise<void>((resolve, reject) => {
         archive.entry({ name: path, mode: 0o644 }, body, (error) => (error ? reject(error) : resolve()));
@@ -89,9 +83,13 @@ export class EngineImages {
     const fill = async () => {
       await write(configName, configuration);
       for (const [at, { digest }] of layers.entries()) {
-        const blob = this.#images.blobPath(digest);
-        const { size } = await stat(blob);
-        await pipeline(createReadStream(blob), archive.entry({ name: `${at}/layer.tar`, size, mode: 0o644 }));
+        const layer = await plainLayer(this.#images.blobPath(digest), left.signal);
+        try {
+          const header = { name: `${at}/layer.tar`, size: layer.sizeBytes, mode: 0o644 };
+          await pipeline(layer.read(), archive.entry(header));
+        } finally {
+          await layer.close();
+        }
       }
       const manifest = [
         { Config: configName, RepoTags: [name], Layers: layers.map((_, at) => `${at}/layer.tar`) },
@@ -116,13 +114,17 @@ export class EngineImages {
       if (failure) throw new EngineRefusal(500, failure);
       await filling;
     } catch (error) {
+      left.abort();
       archive.destroy(); // where the engine left off listening, nobody else ends it
       const own = await filling.then(
         () => undefined,
-        (reason: NodeJS.ErrnoException) => reason,
+        (reason: NodeJS.ErrnoException | SkerryError) => reason,
       );
       if (own?.code === 'ENOENT')
         throw new SkerryError('image_not_found', `a layer of ${name} is not there`, { cause: own });
+      if (own?.code === 'ENOSPC')
+        throw new SkerryError('disk_full', `there is no space to unpack a layer of ${name}`, { cause: own });
+      if (own instanceof SkerryError && own.code !== 'cancelled') throw own;
       if (!(error instanceof EngineRefusal)) throw error;
       const full = /no space left/i.test(error.message);
       throw new SkerryError(
