@@ -1,3 +1,12 @@
+export { type Bound, type BoundOptions, lowerBound } from './choose/bound.ts';
+export {
+  type Choice,
+  type ChooseOptions,
+  chooseSites,
+  type Served,
+} from './choose/choose.ts';
+export { chooseExactly, type Exact } from './choose/exact.ts';
+export { type ChooseRequest, instanceOf } from './choose/instance.ts';
 export * from './fleet/fleet.ts';
 export type { InstanceRow } from './fleet/instances.ts';
 export type * from './fleet/node.ts';

@@ -138,7 +138,10 @@ export const CHECKS: readonly Check[] = [
       const terms = context.affinity.filter((term) => lacksCompany(context, term, node));
       return {
         text: terms
-          .map(({ group, at }) => `no instance of ${group} is on ${place(context, at, node)}`)
+          .map(
+            ({ group, at }) =>
+              `no instance of ${group} is ${at === 'node' ? 'on' : 'at'} ${place(context, at, node)}`,
+          )
           .join('; '),
         numbers: { group: terms.map(({ group }) => group).join(',') },
       };

@@ -16,19 +16,21 @@ const latency = fc.integer({ min: 0, max: 12 });
 const siteNumber = fc.nat({ max: SITES - 1 });
 const group = fc.constantFrom(...WORKLOADS, 'default/app=a');
 const term = fc.record({ group, at: fc.constantFrom('site' as const, 'node' as const) });
-const maybe = <T>(value: fc.Arbitrary<T>, freq = 3) => fc.option(value, { nil: undefined, freq });
+/** There in `present` of five. */
+const maybe = <T>(value: fc.Arbitrary<T>, present = 3) =>
+  fc.oneof({ weight: present, arbitrary: value }, { weight: 5 - present, arbitrary: fc.constant(undefined) });
 
 const node = fc.record({
   site: siteNumber,
   cpus: fc.constantFrom(1, 2, 8),
   memoryBytes: fc.constantFrom(256 * MiB, 512 * MiB, 1024 * MiB),
   reservedBytes: fc.constantFrom(0, 64 * MiB),
-  diskBytes: fc.constantFrom(0, 1024 * MiB),
+  diskBytes: fc.constantFrom(300 * MiB, 1024 * MiB, 4096 * MiB),
   addresses: fc.constantFrom(1, 4, 100),
-  ready: fc.constantFrom(true, true, true, false),
-  schedulable: fc.constantFrom(true, true, true, false),
+  ready: fc.constantFrom(true, true, true, true, true, true, false),
+  schedulable: fc.constantFrom(true, true, true, true, true, true, false),
   labels: fc.constantFrom({}, { arch: 'arm64' }, { arch: 'x86_64', zone: 'a' }),
-  taints: fc.constantFrom([], [], [{ key: 'gpu' }], [{ key: 'team', value: 'red' }]),
+  taints: fc.constantFrom([], [], [], [], [{ key: 'gpu' }], [{ key: 'team', value: 'red' }]),
   runtimes: fc.constantFrom<FleetNode['runtimes']>(
     { container: { overheadBytes: 0, accelerated: true } },
     {
@@ -49,7 +51,7 @@ export const request: fc.Arbitrary<PlaceRequest> = fc
     runtime: fc.constantFrom('container' as const, 'container' as const, 'vm' as const),
     accelerated: maybe(fc.boolean()),
     cpus: fc.constantFrom(0.1, 0.5, 2),
-    memoryBytes: fc.constantFrom(16 * MiB, 128 * MiB, 256 * MiB),
+    memoryBytes: fc.constantFrom(16 * MiB, 64 * MiB, 128 * MiB),
     diskBytes: fc.constantFrom(0, 100 * MiB),
     ports: maybe(fc.constantFrom(['tcp/80'], ['tcp/443', 'udp/53']), 1),
     groups: maybe(fc.constant(['default/app=a']), 1),
