@@ -18,10 +18,18 @@ export interface Ran {
 /** Runs a command of the CLI to its end. */
 export function skerry(
   args: readonly string[],
-  options: { env?: Record<string, string>; input?: string; timeoutMs?: number } = {},
+  options: {
+    env?: Record<string, string>;
+    input?: string;
+    timeoutMs?: number;
+    /** Arguments of Node itself. */
+    node?: readonly string[];
+  } = {},
 ): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(SKERRY, [...args], {
+    const { node } = options;
+    const file = node ? process.execPath : SKERRY;
+    const child = spawn(file, [...(node ? [...node, join(ROOT, 'dist/skerry.mjs')] : []), ...args], {
       env: { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? 60_000,
@@ -66,7 +74,10 @@ const alive = (pid: number) => {
   }
 };
 
-export async function startProgram(options: { args?: string[]; parent?: string } = {}): Promise<Program> {
+/** `node`: arguments of the Node that runs the program. */
+export async function startProgram(
+  options: { args?: string[]; parent?: string; node?: readonly string[] } = {},
+): Promise<Program> {
   const dataDir = mkdtempSync(join(options.parent ?? tmpdir(), 'skerry-t-'));
   const env = { SKERRY_DATA: dataDir, SKERRY_SERVER: '', NO_COLOR: '1' };
   const attempt = (...args: string[]) => skerry(args, { env });
@@ -79,7 +90,11 @@ export async function startProgram(options: { args?: string[]; parent?: string }
   const pid = () =>
     (JSON.parse(readFileSync(join(dataDir, 'skerry.pid'), 'utf8')) as { process: { pid: number } }).process
       .pid;
-  const up = async () => void (await run('up', '--detach', ...(options.args ?? [])));
+  const up = async () => {
+    const { args = [], node } = options;
+    const ran = await skerry(['up', '--detach', ...args], { env, ...(node && { node }) });
+    if (ran.code !== 0) throw new Error(`skerry up ended with ${ran.code}: ${ran.stderr}${ran.stdout}`);
+  };
   await up();
   const { id } = JSON.parse(readFileSync(join(dataDir, 'identity.json'), 'utf8')) as { id: string };
   return {
