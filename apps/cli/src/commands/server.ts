@@ -16,14 +16,17 @@ interface UpOptions {
   readonly alone?: boolean;
 }
 
+const ENGINE_HELP =
+  'what containers are on: `docker[:SOCKET]`, `podman[:SOCKET]`, the system’s `containerd:SOCKET`; default: a containerd of its own';
+
 export function registerServer(program: Command, context: Context): void {
   program
     .command('up')
     .description('run the controller and the agent of this machine in one process')
     .option('--listen <host:port>', 'answer HTTPS there as well, for those with the token')
     .option('--detach', 'go on in the background; returns when it answers')
-    .option('--engine <address>', 'socket of the system’s containerd, in place of a private one')
-    .option('--docker <socket>', 'containers on this Docker engine, in place of containerd')
+    .option('--engine <engine>', ENGINE_HELP)
+    .option('--docker <socket>', 'short for `--engine docker:SOCKET`')
     .option('--sim', 'with the sim runtime, for scale tests and development')
     .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
     .action(async (options: UpOptions) => {

@@ -18,7 +18,7 @@ import {
 } from '@skerry/runtimes';
 import { openSqliteStore, type Store } from '@skerry/store';
 import { VERSION } from '../version.ts';
-import { type EngineChoice, engineChoice } from './engine-choice.ts';
+import { type EngineOptions, engineChoice } from './engine-choice.ts';
 import { builtPath } from './layout.ts';
 import type { Logger } from './log.ts';
 
@@ -33,7 +33,7 @@ export interface NodeParts {
   readonly ledger: Store;
   readonly agent: Agent;
 }
-export interface NodeOptions extends EngineChoice {
+export interface NodeOptions extends EngineOptions {
   readonly sim?: boolean;
 }
 
@@ -56,18 +56,20 @@ export async function composeNode(
   logger: Logger,
   signal: AbortSignal,
 ): Promise<NodeParts> {
-  const { engine, docker } = engineChoice(identity, options);
+  const { engine, docker, podman } = engineChoice(identity, options);
+  const socketPath = docker ?? podman;
   const subnet = await subnetOf(identity, signal);
   const images = await createImageStore({ dataDir: identity.dataDir });
   const network = createLinuxNetwork({ identity, subnet, logger: logger.child({ room: 'network' }) });
   const volumes = createVolumes(identity);
   const runtimes: Runtime[] = [
-    docker !== undefined
+    socketPath !== undefined
       ? createDockerRuntime({
           identity,
           images,
           logger: logger.child({ room: 'docker' }),
-          socketPath: docker,
+          socketPath,
+          ...(podman === undefined ? {} : { only: 'podman' as const }),
         })
       : createContainerdRuntime({
           identity,

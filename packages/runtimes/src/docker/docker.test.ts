@@ -8,11 +8,13 @@ import { run, shell } from '../containerd/testing/world.ts';
 import type { GuestEvent, Runtime } from '../port.ts';
 import { EngineApi } from './engine-api.ts';
 import { imageName } from './names.ts';
+import { createDockerRuntime } from './runtime.ts';
 import { type DockerBed, makeDockerBed } from './testing/bed.ts';
 import { startDockerd } from './testing/dockerd.ts';
 import { startPodman } from './testing/podman.ts';
 
 const MiB = 1024 * 1024;
+const quiet = { info: () => undefined, warn: () => undefined };
 const signal = AbortSignal.timeout(300_000);
 describe.each([
   ['Docker', startDockerd],
@@ -195,6 +197,33 @@ describe.each([
     await run(runtime, spec);
     expect(await exitOf(spec.uid)).toMatchObject({ reason: 'error', code: 255 });
     await remove(spec.uid);
+  });
+
+  test('where another engine was chosen, this one is not taken, and it is said which answers', async () => {
+    const only = engine === 'Docker' ? 'podman' : 'docker';
+    const { identity, images } = bed;
+    const { socketPath } = bed.engine;
+    const other = createDockerRuntime({ identity, images, logger: quiet, socketPath, only });
+    const said = new RegExp(`was chosen, and ${engine} [0-9.]+.* answers at ${socketPath}`);
+    await expect(other.start(signal)).rejects.toMatchObject({
+      code: 'engine_unavailable',
+      message: expect.stringMatching(said),
+    });
+    expect(await other.probe(signal)).toMatchObject([
+      { name: 'container', level: 'missing', text: expect.stringMatching(said) },
+    ]);
+    await expect(other.apply({ do: 'create', spec: await bed.spec('steady') }, signal)).rejects.toMatchObject(
+      {
+        code: 'engine_unavailable',
+      },
+    );
+    await other.stop();
+    const findings = await runtime.probe(signal);
+    expect(findings[0]).toMatchObject({
+      name: 'container',
+      text: expect.stringContaining(`${engine} engine`),
+    });
+    expect(findings[1]).toMatchObject({ name: 'container.proved', level: 'ok' });
   });
 
   test('what this engine can not do is refused with a remedy', async () => {

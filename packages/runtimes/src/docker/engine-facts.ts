@@ -1,4 +1,5 @@
 /** What kind of engine answers, and what it can do: asked once when it starts to be used, and by the probe. */
+import { SkerryError } from '@skerry/model';
 import type { EngineApi } from './engine-api.ts';
 
 export interface EngineFacts {
@@ -8,6 +9,8 @@ export interface EngineFacts {
   readonly cgroupfs: boolean;
   readonly mapsUsers: boolean;
   readonly filtersCalls: boolean;
+  /** The engine runs as a user without rights. */
+  readonly rootless: boolean;
   /** Containers go on while the engine is away. Podman's always do: each has a monitor of its own. */
   readonly keepsContainers: boolean;
   /** How containers' disks are kept: `overlay2 on extfs`. */
@@ -23,21 +26,35 @@ interface Info {
   readonly DriverStatus?: readonly (readonly string[])[] | null;
 }
 
-/** Errors: EngineRefusal, engine_unavailable, cancelled. */
-export async function engineFacts(api: EngineApi, signal: AbortSignal): Promise<EngineFacts> {
+/**
+ * `only`: where another engine answers than the one that was chosen, it is as if none did. Errors: EngineRefusal,
+ * engine_unavailable, cancelled.
+ */
+export async function engineFacts(
+  api: EngineApi,
+  signal: AbortSignal,
+  only?: EngineFacts['flavour'],
+): Promise<EngineFacts> {
   const [info, version] = await Promise.all([
     api.call<Info>('GET', '/info', { signal }),
     api.call<{ Components?: { Name?: string }[] }>('GET', '/version', { signal }),
   ]);
   const podman = version.Components?.some(({ Name }) => Name?.startsWith('Podman')) ?? false;
+  const flavour = podman ? 'podman' : 'docker';
+  if (only !== undefined && only !== flavour)
+    throw new SkerryError(
+      'engine_unavailable',
+      `${engineName({ flavour: only })} was chosen, and ${engineName({ flavour })} ${info.ServerVersion} answers at ${api.socketPath}`,
+    );
   const has = (word: string) => info.SecurityOptions?.some((option) => option.includes(word)) ?? false;
   const backing = info.DriverStatus?.find(([name]) => name === 'Backing Filesystem')?.[1];
   return {
-    flavour: podman ? 'podman' : 'docker',
+    flavour,
     version: info.ServerVersion,
     cgroupfs: info.CgroupDriver === 'cgroupfs',
     mapsUsers: has('name=userns'),
     filtersCalls: has('name=seccomp'),
+    rootless: has('name=rootless'),
     keepsContainers: podman || info.LiveRestoreEnabled === true,
     storage: `${info.Driver}${backing === undefined ? '' : ` on ${backing}`}`,
   };

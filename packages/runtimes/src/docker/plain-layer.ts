@@ -14,7 +14,7 @@ const PIECE_BYTES = 1024 * 1024;
 
 export interface PlainLayer {
   readonly sizeBytes: number;
-  /** Once only; ends the layer's file with it. */
+  /** Once only. */
   read(): Readable;
   close(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { cgroupMode } from '@skerry/host';
 import type { ProbeFinding, SkerryError } from '@skerry/model';
 import { type EngineApi, EngineRefusal } from './engine-api.ts';
 import { type EngineFacts, engineFacts, engineName } from './engine-facts.ts';
+import { isOlder, PROVED, unproved } from './proved.ts';
 
 const works = (name: string, text: string): ProbeFinding => ({ name, ok: true, level: 'ok', text });
 const lacks = (name: string, text: string, remedy: string): ProbeFinding => ({
@@ -10,10 +11,31 @@ const lacks = (name: string, text: string, remedy: string): ProbeFinding => ({
   ...{ text, remedy },
 });
 
-export async function probeDocker(api: EngineApi, signal: AbortSignal): Promise<ProbeFinding[]> {
+/** Whether the tests ran on such an engine. */
+function proof(facts: EngineFacts): ProbeFinding {
+  const name = 'container.proved';
+  const lacking = unproved(facts, cgroupMode());
+  const engine = engineName(facts);
+  if (lacking.length === 0)
+    return works(name, `tests ran on ${engine} ${PROVED[facts.flavour]}, set up like this one`);
+  const text = `no test ran on: ${lacking.join(', ')}`;
+  if (facts.rootless || isOlder(facts))
+    return lacks(
+      name,
+      `${text}; it may not work`,
+      `Use ${engine} ${PROVED[facts.flavour]} or newer as the system's own service, or containerd on this node.`,
+    );
+  return works(name, `${text}; it is expected to work`);
+}
+
+export async function probeDocker(
+  api: EngineApi,
+  signal: AbortSignal,
+  only?: EngineFacts['flavour'],
+): Promise<ProbeFinding[]> {
   let facts: EngineFacts;
   try {
-    facts = await engineFacts(api, signal);
+    facts = await engineFacts(api, signal, only);
   } catch (error) {
     if (!(error instanceof EngineRefusal) && (error as SkerryError).code !== 'engine_unavailable')
       throw error;
@@ -30,6 +52,7 @@ export async function probeDocker(api: EngineApi, signal: AbortSignal): Promise<
   const engine = engineName(facts);
   return [
     works('container', `containers run on the ${engine} engine ${version} at ${api.socketPath}`),
+    proof(facts),
     keepsContainers
       ? works('container.liveRestore', 'containers go on while the engine is away')
       : lacks(

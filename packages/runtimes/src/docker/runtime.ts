@@ -33,9 +33,11 @@ export interface DockerOptions {
   readonly logger: DockerLogger;
   /** The engine's socket: `/var/run/docker.sock` is Docker's, `/run/podman/podman.sock` Podman's. Which it is, the engine says. */
   readonly socketPath: string;
+  /** No other is taken where it answers there. Default: either. */
+  readonly only?: EngineFacts['flavour'];
 }
 
-export function createDockerRuntime({ identity, images, logger, socketPath }: DockerOptions): Runtime {
+export function createDockerRuntime({ identity, images, logger, socketPath, only }: DockerOptions): Runtime {
   const api = new EngineApi(socketPath);
   const records = new Records(identity);
   const engineImages = new EngineImages(api, images, identity.id);
@@ -80,7 +82,7 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
   return {
     kind: 'container',
     async start(signal) {
-      known = await asked(() => engineFacts(api, signal));
+      known = await asked(() => engineFacts(api, signal, only));
       await engineImages.sweep().catch((error) => logger.warn({ err: error }, 'images were not swept'));
     },
     stop: () => api.close(),
@@ -101,7 +103,7 @@ export function createDockerRuntime({ identity, images, logger, socketPath }: Do
       await clearCgroup(`${identity.cgroup}/conmon`); // Podman's monitors, ending with their containers
       removeCgroup(identity.cgroup);
     },
-    probe: (signal) => probeDocker(api, signal),
+    probe: (signal) => probeDocker(api, signal, only),
     recover: (uid, signal) => asked(() => guests.recover(uid, signal)),
     list: (signal) => asked(() => guests.list(signal)),
     plan: planGuest,
