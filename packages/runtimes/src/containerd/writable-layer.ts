@@ -1,10 +1,10 @@
 /**
- * A writable layer of limited size: a sparse file with ext4 in it, mounted beside the guest, whose `upper` and `work`
+ * A writable layer of limited size: a file with ext4 in it, its space taken at once, mounted beside the guest, whose `upper` and `work`
  * lie over the image's snapshot. The file system is the limit, so it holds for everything that the guest does.
  */
-import { chownSync, mkdirSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeSparseExt4, mountLoop, mountsBelow } from '@skerry/host';
+import { makeLayerExt4, mountLoop, mountsBelow } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { Mount } from './api.ts';
 import type { GuestFiles } from './guest-files.ts';
@@ -25,7 +25,7 @@ export async function limitedLayer(
     throw new SkerryError('unsupported', `a disk of ${sizeBytes} bytes is too small: ask for 2MiB or more`);
   }
   if (mountsBelow(files.layer).length === 0) {
-    await makeSparseExt4(files.layerImage, sizeBytes, signal);
+    await makeLayerExt4(files.layerImage, sizeBytes, signal);
     mkdirSync(files.layer, { recursive: true, mode: 0o700 });
     await mountLoop(files.layerImage, files.layer, signal);
   }
@@ -43,8 +43,9 @@ export async function limitedLayer(
   ];
 }
 
-/** Bytes of the disk that the layer takes now; undefined without one. */
+/** Bytes of its disk that the guest has used; undefined without a limit. */
 export function layerBytes(files: GuestFiles): number | undefined {
-  const about = statSync(files.layerImage, { throwIfNoEntry: false });
-  return about ? about.blocks * 512 : undefined; // st_blocks counts 512 bytes, whatever the file system (stat(2))
+  if (mountsBelow(files.layer).length === 0) return undefined;
+  const { blocks, bfree, bsize } = statfsSync(files.layer);
+  return (blocks - bfree) * bsize;
 }

@@ -1,7 +1,7 @@
 /** What a system container has on the disk before its first start: the layer with its names and addresses, its writable layer. */
-import { chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeSparseExt4 } from '@skerry/host';
+import { makeLayerExt4 } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import type { GuestSpec } from '../port.ts';
 import type { SystemFolder } from './guest-folder.ts';
@@ -32,17 +32,18 @@ export function makeSeed(folder: SystemFolder, spec: GuestSpec, owner: number): 
   }
 }
 
-/** Errors: unsupported (too small), host_command_failed. */
+/** Errors: unsupported (too small), disk_full, host_command_failed. */
 export async function makeLayer(folder: SystemFolder, spec: GuestSpec, signal: AbortSignal): Promise<void> {
   const { diskBytes } = spec;
   if (diskBytes === undefined) return void mkdirSync(folder.layer, { recursive: true, mode: 0o700 });
   if (diskBytes < SMALLEST_BYTES)
     throw new SkerryError('unsupported', `a disk of ${diskBytes} bytes is too small: ask for 2MiB or more`);
-  await makeSparseExt4(folder.layerImage, diskBytes, signal);
+  await makeLayerExt4(folder.layerImage, diskBytes, signal);
 }
 
-/** Bytes of the disk that the limited layer takes now; undefined without a limit. */
-export function layerBytes(folder: SystemFolder): number | undefined {
-  const about = statSync(folder.layerImage, { throwIfNoEntry: false });
-  return about ? about.blocks * 512 : undefined; // st_blocks counts 512 bytes (stat(2))
+/** Bytes of its disk that the guest has used, as its init sees it (the host has it not mounted); undefined without a limit. */
+export function layerBytes(folder: SystemFolder, initPid: number): number | undefined {
+  if (!existsSync(folder.layerImage)) return undefined;
+  const { blocks, bfree, bsize } = statfsSync(`/proc/${initPid}/root`);
+  return (blocks - bfree) * bsize;
 }

@@ -146,10 +146,11 @@ class LxcRuntime implements Runtime {
   async stats(uid: Uid): Promise<GuestStats> {
     const folder = this.#guests.folder(uid);
     const record = folder.read();
-    if (!record || !folder.init())
+    const init = folder.init();
+    if (!record || !init)
       throw new SkerryError('guest_not_running', 'the guest does not run: there is nothing to measure');
     const { cpuMs = 0, memoryBytes = 0, pids } = cgroupUsage(folder.payload);
-    const diskBytes = layerBytes(folder);
+    const diskBytes = layerBytes(folder, init.pid);
     return {
       ...{ cpuMs, memoryBytes, memoryLimitBytes: record.spec.memoryBytes },
       ...(pids === undefined ? {} : { pids }),
