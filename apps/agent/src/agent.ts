@@ -5,7 +5,7 @@
  *   start: ledger -> network -> engines (side by side) -> recover -> orphans -> session      stop: all let go, guests stay
  */
 import { setMaxListeners } from 'node:events';
-import type { ControllerLink, NodeLink } from '@skerry/contract';
+import type { ControllerLink, DesiredState, NodeLink } from '@skerry/contract';
 import { asSkerryError, type Id, type InstanceStatus, type Millis, SkerryError } from '@skerry/model';
 import { type Clock, Gate, pause, RESTART_BACKOFF, realClock } from '@skerry/reconcile';
 import type { GuestEvent, Runtime } from '@skerry/runtimes';
@@ -39,6 +39,8 @@ export interface Agent {
   start(signal: AbortSignal): Promise<void>;
   /** Gives the agent its controller, also after `start`; one only. */
   connect(controller: ControllerLink): void;
+  /** The newest state that it was told, by its ledger. */
+  desired(): DesiredState | undefined;
   /** What the node knows of its instances, with or without a controller. */
   instances(): LocalInstance[];
   /** Resolves when every instance is as it is to be, or waits for something that is not here. */
@@ -138,6 +140,7 @@ class NodeAgent implements Agent {
       parts: {
         network,
         images,
+        ...(options.bringImage ? { bringImage: options.bringImage } : {}),
         volumePath: (project, name, form) => this.#volumes.path(project, name, form),
       },
       records: this.#records,
@@ -198,6 +201,10 @@ class NodeAgent implements Agent {
     if (this.#controller) throw new SkerryError('internal', 'the agent has its controller');
     this.#controller = controller;
     if (this.#state === 'dialling') this.#dial();
+  }
+
+  desired(): DesiredState | undefined {
+    return this.#desired.current;
   }
 
   instances(): LocalInstance[] {

@@ -2,7 +2,7 @@
  * What the agent is made of: the ports that its program hands it. The agent opens none of them itself and closes none.
  */
 import type { ControllerLink } from '@skerry/contract';
-import type { ImageContent } from '@skerry/images';
+import type { ImageContent, ImageFacts } from '@skerry/images';
 import type { Id, NodeStatus } from '@skerry/model';
 import type { NodeNetwork } from '@skerry/network';
 import type { BackoffPolicy, Clock } from '@skerry/reconcile';
@@ -45,6 +45,8 @@ export interface AgentOptions {
   readonly network: NodeNetwork;
   readonly volumes: NodeVolumes;
   readonly images: ImageContent;
+  /** Makes sure that an image is here before a guest is made from it. Absent: all images are. Errors: image_not_found, unavailable, disk_full. */
+  readonly bringImage?: (digest: string, signal: AbortSignal) => Promise<ImageFacts>;
   readonly machine: () => Promise<MachineFacts>;
   /** What the node does while a guest is being started; returns what ends it. */
   readonly duringStart?: () => () => void;

@@ -23,6 +23,8 @@ import { PULL, pullWorker } from './images/pull.ts';
 import { imageRoutes, uploadFolder } from './images/routes.ts';
 import { instanceRoutes } from './instances/routes.ts';
 import type { Logger } from './logger.ts';
+import { createNodeDoor } from './nodes/door.ts';
+import { joinRoutes } from './nodes/join.ts';
 import { createLink } from './nodes/link.ts';
 import { createPresence } from './nodes/presence.ts';
 import { nodeRoutes } from './nodes/routes.ts';
@@ -100,26 +102,30 @@ export function createController(options: ControllerOptions): Controller {
     ...volumeRoutes(core),
     ...functionRoutes(core, catalog),
     ...nodeRoutes(core),
+    ...joinRoutes(core, () => doors.entrance),
     ...operationRoutes(core, operations),
     ...eventRoutes(core),
   };
   const callers = createCallers(clock);
   const app = createApplication(handlers, callers, logger);
   const sockets = createUpgrade(handlers, callers, logger);
+  const attachNode = (name: string, nodeLink: NodeLink | undefined) => {
+    if (nodeLink) nodes.set(name, nodeLink);
+    else nodes.delete(name);
+  };
+  const nodeDoor = createNodeDoor({ core, link, entrance: () => doors.entrance, attach: attachNode });
   const doors = createDoors(
     dataDir,
     clock,
     callers,
     (request, response) => app.routing(request, response),
     sockets.upgrade,
+    nodeDoor,
   );
 
   return {
     link,
-    attachNode(name, nodeLink) {
-      if (nodeLink) nodes.set(name, nodeLink);
-      else nodes.delete(name);
-    },
+    attachNode,
     async start() {
       await mkdir(dataDir, { recursive: true, mode: 0o700 });
       // Uploads that a crash left behind.

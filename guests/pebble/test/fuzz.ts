@@ -138,6 +138,23 @@ export interface FuzzResult {
   buffersLeft: number;
 }
 
+/** Whether the guest is deaf altogether or only to what failed. */
+async function explain(guest: Guest, seed: number, round: number, error: Error): Promise<never> {
+  const { peer } = guest;
+  const said = async (what: string, ask: () => Promise<unknown>) =>
+    `${what}: ${await ask().then(
+      (answer) => String(answer).slice(0, 4000),
+      (failure: Error) => failure.message,
+    )}`;
+  const more = [
+    await said('ping', () => peer.ping(Buffer.from('alive'), 4243, 10_000)),
+    await said('metrics', async () => (await fetchOnce(peer, '/metrics', {}, 10_000)).body.toString()),
+    `exit status ${guest.exitStatus}`,
+    `console: ${guest.console.slice(-2000)}`,
+  ];
+  throw new Error([`seed ${seed}, round ${round}: ${error.message}`, ...more].join('\n'));
+}
+
 /** Runs for `seconds`; throws when the guest stops answering. */
 export async function fuzz(guest: Guest, seed: number, seconds: number): Promise<FuzzResult> {
   const random = chance(seed);
@@ -147,7 +164,8 @@ export async function fuzz(guest: Guest, seed: number, seconds: number): Promise
   let rounds = 0;
   while (performance.now() < end) {
     const clients: TcpClient[] = [];
-    for (let i = 0; i < 3; i++) clients.push(await peer.connect(8080, 120_000));
+    for (let i = 0; i < 3; i++)
+      clients.push(await peer.connect(8080, 120_000).catch((error) => explain(guest, seed, rounds, error)));
     for (let i = 0; i < FRAMES_PER_ROUND; i++, frames++) {
       const client = random() < 0.8 ? pick(random, clients) : undefined;
       if (client && client.state === 'open' && random() < 0.1) client.send(httpNoise(random));

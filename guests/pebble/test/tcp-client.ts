@@ -33,6 +33,8 @@ export class TcpClient {
   private rtoMs = RTO_MS;
   private timer: NodeJS.Timeout | undefined;
   private waiting = new Set<() => void>();
+  /** The last segments of the guest, for the message of a failure. */
+  private heard: string[] = [];
 
   constructor(peer: Peer, port: number, guestPort: number) {
     this.peer = peer;
@@ -108,7 +110,7 @@ export class TcpClient {
         this.waiting.delete(check);
         fail(
           new Error(
-            `port ${this.port}: waited ${limitMs} ms for ${what}; state ${this.state}, ${this.received.length} bytes received`,
+            `port ${this.port}: waited ${limitMs} ms for ${what}; state ${this.state}, ${this.received.length} bytes received; we are at ${this.una}, expect ${this.expected}; last heard: ${this.heard.join(' | ') || 'nothing'}`,
           ),
         );
       }, limitMs);
@@ -118,6 +120,10 @@ export class TcpClient {
   }
 
   take(s: Segment): void {
+    this.heard.push(
+      `flags ${s.flags.toString(16)} seq ${s.seq} ack ${s.ack} window ${s.window} data ${s.data.length}`,
+    );
+    if (this.heard.length > 8) this.heard.shift();
     if (s.flags & RST) this.takeReset(s);
     else if (this.state === 'connecting') this.takeSynAck(s);
     else if (s.flags & SYN) this.acknowledge();

@@ -349,6 +349,33 @@ export const ROUTES = {
     answer: 'json',
     conditional: true,
   },
+  'node.token': {
+    method: 'POST',
+    path: '/v1/node-tokens',
+    summary: 'Makes a token with which one machine can join',
+    answer: 'json',
+    status: 201,
+  },
+  'node.tokens': {
+    method: 'GET',
+    path: '/v1/node-tokens',
+    summary: 'Lists tokens that are still good, without their secrets',
+    answer: 'json',
+  },
+  'node.revoke': {
+    method: 'DELETE',
+    path: '/v1/node-tokens/{id}',
+    summary: 'Takes a token back',
+    answer: 'json',
+  },
+  'node.join': {
+    method: 'POST',
+    path: '/v1/join',
+    summary: 'Spends a token: the certificate of a node, for the key of the request',
+    answer: 'json',
+    status: 201,
+    open: true,
+  },
 
   'operation.list': {
     method: 'GET',

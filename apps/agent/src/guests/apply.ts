@@ -14,6 +14,7 @@ import { guestSpecOf } from './resolve.ts';
 export interface NodeParts {
   readonly network: NodeNetwork;
   readonly images: ImageContent;
+  readonly bringImage?: (digest: string, signal: AbortSignal) => Promise<ImageFacts>;
   /** Makes sure of the named volume of the project; returns its folder, or its raw image. Errors: not_found, disk_full, in_use. */
   readonly volumePath: (project: string, name: string, form: 'folder' | 'disk') => Promise<string>;
 }
@@ -65,7 +66,11 @@ export async function applySteps(
     async (step, undo) => {
       switch (step.do) {
         case 'image':
-          task.imageSeen(await parts.images.facts(step.digest));
+          task.imageSeen(
+            await (parts.bringImage
+              ? parts.bringImage(step.digest, signal)
+              : parts.images.facts(step.digest)),
+          );
           return;
         case 'volume':
           volumePaths.set(

@@ -17,7 +17,11 @@ export type NodeStep =
 export function planStart(desired: DesiredInstance): NodeStep[] {
   const steps: NodeStep[] = [];
   // looked at first: it costs nothing to take back
-  if (desired.spec.template.runtime !== 'sim') steps.push({ do: 'image', digest: desired.spec.imageDigest });
+  if (desired.spec.template.runtime !== 'sim') {
+    // the last one is what it is made from, and what is told of it
+    if (desired.spec.cdromDigest !== undefined) steps.push({ do: 'image', digest: desired.spec.cdromDigest });
+    steps.push({ do: 'image', digest: desired.spec.imageDigest });
+  }
   for (const { name } of desired.spec.template.volumes ?? []) steps.push({ do: 'volume', name });
   const request = attachRequestOf(desired);
   if (request) steps.push({ do: 'attach', request });

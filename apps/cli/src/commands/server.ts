@@ -14,6 +14,8 @@ interface UpOptions {
   readonly docker?: string;
   readonly sim?: boolean;
   readonly alone?: boolean;
+  readonly join?: string;
+  readonly name?: string;
 }
 
 const ENGINE_HELP =
@@ -29,15 +31,44 @@ export function registerServer(program: Command, context: Context): void {
     .option('--docker <socket>', 'short for `--engine docker:SOCKET`')
     .option('--sim', 'with the sim runtime, for scale tests and development')
     .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
+    .action((options: UpOptions) => serve('up', options));
+
+  program
+    .command('controller')
+    .description('run the controller alone: its nodes are other machines, each with an agent')
+    .requiredOption('--listen <host:port>', 'where agents and users find it, by HTTPS')
+    .option('--detach', 'go on in the background; returns when it answers')
+    .action((options: UpOptions) => serve('controller', options));
+
+  program
+    .command('agent')
+    .description('run guests on this machine for a controller elsewhere')
+    .option(
+      '--join <token>',
+      'the first time: what `skerry node token` printed; `-` reads it from standard input',
+    )
+    .option('--name <name>', 'the first time: what the node is to be called; default: the machine’s name')
+    .option('--detach', 'go on in the background; returns when it has begun')
+    .option('--engine <engine>', ENGINE_HELP)
+    .option('--docker <socket>', 'short for `--engine docker:SOCKET`')
+    .option('--alone', 'by its ledger, without its controller')
     .action(async (options: UpOptions) => {
-      const server = await import('../server/up.ts');
-      if (!options.detach) return server.runUp(context.dataDir, options);
-      const progress = context.progress('starting');
-      const { pid, tookMs } = await server.startDetached(context.dataDir, options).finally(progress.end);
-      context.output.say(
-        `skerry runs on ${context.dataDir} as process ${pid} (answered after ${formatMillis(tookMs)})`,
-      );
+      const { join, ...rest } = options;
+      const token = join === '-' ? (await readStandardInput()).trim() : join;
+      await serve('agent', { ...rest, ...(token === undefined ? {} : { join: token }) });
     });
+
+  async function serve(role: 'up' | 'controller' | 'agent', given: UpOptions): Promise<void> {
+    const server = await import('../server/up.ts');
+    const { detach, ...rest } = given;
+    const options = { ...rest, role };
+    if (!detach) return server.runUp(context.dataDir, options);
+    const progress = context.progress('starting');
+    const { pid, tookMs } = await server.startDetached(context.dataDir, options).finally(progress.end);
+    context.output.say(
+      `skerry runs on ${context.dataDir} as process ${pid} (answered after ${formatMillis(tookMs)})`,
+    );
+  }
 
   program
     .command('down')
@@ -105,6 +136,12 @@ export function registerServer(program: Command, context: Context): void {
       if (nodes.some((node) => node.findings.some((finding) => finding.level === 'missing')))
         process.exitCode = 1;
     });
+}
+
+async function readStandardInput(): Promise<string> {
+  const pieces: Buffer[] = [];
+  for await (const piece of process.stdin) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces).toString('utf8');
 }
 
 const MARKS = { ok: 'ok  ', degraded: 'slow', missing: 'no  ' } as const;

@@ -4,7 +4,13 @@ import { dirname, join } from 'node:path';
 import { type Agent, createAgent } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
 import { CgroupEntry, type Identity, machineFacts, writeFileDurably } from '@skerry/host';
-import { createImageStore, createVolumes, type ImageStore, type Volumes } from '@skerry/images';
+import {
+  createImageStore,
+  createVolumes,
+  type ImageSource,
+  type ImageStore,
+  type Volumes,
+} from '@skerry/images';
 import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
 import {
   createContainerdRuntime,
@@ -22,7 +28,7 @@ import { type EngineOptions, engineChoice } from './engine-choice.ts';
 import { builtPath } from './layout.ts';
 import type { Logger } from './log.ts';
 
-/** One machine, one node. */
+/** The node of the machine that the controller itself runs on. */
 export const NODE_NAME = 'local';
 
 export interface NodeParts {
@@ -35,6 +41,10 @@ export interface NodeParts {
 }
 export interface NodeOptions extends EngineOptions {
   readonly sim?: boolean;
+  /** Default: `local`. */
+  readonly nodeName?: string;
+  /** Where images come from that are not here; absent: all are. */
+  readonly imageSource?: () => ImageSource;
 }
 
 /** The subnet is chosen once: guests that run keep their addresses. */
@@ -100,8 +110,10 @@ export async function composeNode(
     ...(options.sim ? [createSimRuntime({ records: openSimFolder(join(identity.runDir, 'sim')) })] : []),
   ];
   const ledger = openSqliteStore({ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100 });
+  const { imageSource } = options;
   const agent = createAgent({
-    nodeName: NODE_NAME,
+    nodeName: options.nodeName ?? NODE_NAME,
+    ...(imageSource ? { bringImage: (digest, until) => images.fetch(digest, imageSource(), until) } : {}),
     ledger,
     runtimes,
     network,
@@ -113,6 +125,10 @@ export async function composeNode(
   });
   return { images, network, volumes, runtimes, ledger, agent };
 }
+
+/** Of a controller without guests of its own. */
+export const composeImages = (identity: Identity): Promise<ImageStore> =>
+  createImageStore({ dataDir: identity.dataDir });
 
 export function composeController(
   identity: Identity,

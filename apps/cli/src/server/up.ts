@@ -1,17 +1,37 @@
-/** `skerry up`: takes the data folder, starts all, serves until it is asked to end. Guests outlive every way of ending. */
+/**
+ * `skerry up`, `controller` and `agent`: takes the data folder, starts its part, serves until it is asked to end. Guests
+ * outlive every way of ending.
+ */
 import { openSync, readSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createClient } from '@skerry/contract';
-import { isAlive, launchThrough, openDataFolder, readHold, startDaemon, takeHold } from '@skerry/host';
+import {
+  type Identity,
+  isAlive,
+  launchThrough,
+  openDataFolder,
+  readHold,
+  startDaemon,
+  takeHold,
+} from '@skerry/host';
 import { SkerryError } from '@skerry/model';
-import type { NodeOptions } from './compose.ts';
+import type { NodeOptions, NodeParts } from './compose.ts';
 import { builtPath, programPath } from './layout.ts';
-import { createLogger } from './log.ts';
+import { createLogger, type Logger } from './log.ts';
+
+/** `up`: both on one machine. `controller`: no guests here. `agent`: guests for a controller elsewhere. */
+export type Role = 'up' | 'controller' | 'agent';
 
 export interface UpOptions extends NodeOptions {
+  readonly role?: Role;
   readonly listen?: string;
+  /** agent: the token with which this machine joins, unless it has joined. */
+  readonly join?: string;
+  /** agent: the name that it wants. */
+  readonly name?: string;
   /** The agent alone, by its ledger. */
   readonly alone?: boolean;
 }
@@ -30,24 +50,30 @@ export function parseListen(text: string): { host: string; port: number } {
   return { host, port };
 }
 
-function needRoot(): void {
-  if (process.getuid?.() !== 0) {
+function needRoot(role: Role): void {
+  if (role !== 'controller' && process.getuid?.() !== 0) {
     throw new SkerryError(
       'host_missing',
-      'skerry up makes namespaces, bridges and cgroups, and needs root: run it as root or with sudo',
+      `skerry ${role} makes namespaces, bridges and cgroups, and needs root: run it as root or with sudo`,
     );
   }
 }
 
 /** Serves until SIGTERM or SIGINT. */
 export async function runUp(dataDir: string, options: UpOptions): Promise<void> {
+  const { role = 'up' } = options;
   const https = options.listen === undefined ? undefined : parseListen(options.listen);
-  needRoot();
+  needRoot(role);
   // Every file that is nobody else's has its own mode, and the data folder is closed. What guests must read under another user
   // (their resolv.conf, volumes, mapped root folders) would be closed to them too by a narrower mask.
   process.umask(0o022);
   const identity = openDataFolder(dataDir);
   const release = takeHold(identity, options.listen);
+  if (role === 'agent')
+    await joinOnce(identity.dataDir, options).catch((error) => {
+      release();
+      throw error;
+    });
   const logger = createLogger();
   const ending = new AbortController();
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => ending.abort());
@@ -57,25 +83,33 @@ export async function runUp(dataDir: string, options: UpOptions): Promise<void> 
   const { signal } = ending;
   const undo: (() => Promise<void> | void)[] = [release, launchThrough(builtPath('launcher'))];
   try {
-    const { composeController, composeNode, NODE_NAME } = await import('./compose.ts');
-    const node = await composeNode(identity, options, logger, signal);
-    undo.push(() => node.ledger.close());
-    if (!options.alone) {
-      const { store, controller } = composeController(identity, node.images, logger);
+    const compose = await import('./compose.ts');
+    const parts =
+      role === 'agent'
+        ? await startAgent(identity, options, logger, signal, undo)
+        : role === 'controller'
+          ? undefined
+          : await compose.composeNode(identity, options, logger, signal);
+    if (parts) undo.push(() => parts.ledger.close());
+    if (role !== 'agent' && !options.alone) {
+      const images = parts?.images ?? (await compose.composeImages(identity));
+      const { store, controller } = compose.composeController(identity, images, logger);
       undo.push(() => store.close());
-      controller.attachNode(NODE_NAME, node.agent.node);
+      if (parts) controller.attachNode(compose.NODE_NAME, parts.agent.node);
       await controller.start();
       undo.push(() => controller.stop());
-      node.agent.connect(controller.link);
+      parts?.agent.connect(controller.link);
       await controller.listen({
         socketPath: join(identity.dataDir, 'api.sock'),
         ...(https ? { https } : {}),
       });
     }
-    await node.agent.start(signal);
-    undo.push(() => node.agent.stop());
+    if (parts) {
+      await parts.agent.start(signal);
+      undo.push(() => parts.agent.stop());
+    }
     logger.info(
-      { dataDir: identity.dataDir, id: identity.id, alone: options.alone === true },
+      { dataDir: identity.dataDir, id: identity.id, role, alone: options.alone === true },
       'skerry is up',
     );
     if (!signal.aborted)
@@ -87,6 +121,56 @@ export async function runUp(dataDir: string, options: UpOptions): Promise<void> 
   }
   // Connections to engines may linger; everything that must be written is.
   process.exit(process.exitCode ?? 0);
+}
+
+/** The agent of a node whose controller is elsewhere. It joins first where it has not; its ledger needs no controller. */
+async function startAgent(
+  identity: Identity,
+  options: UpOptions,
+  logger: Logger,
+  signal: AbortSignal,
+  undo: (() => Promise<void> | void)[],
+): Promise<NodeParts> {
+  const { composeNode } = await import('./compose.ts');
+  const { ControllerConnection, readCredentials } = await import('@skerry/app-agent/joined');
+  const { realClock } = await import('@skerry/reconcile');
+  const credentials = readCredentials(identity.dataDir);
+  if (!credentials)
+    throw new SkerryError(
+      'request_invalid',
+      'this data folder has joined no controller: make a token there with `skerry node token`, and give it with --join',
+    );
+  let parts: NodeParts | undefined;
+  const connection: import('@skerry/app-agent/joined').ControllerConnection = new ControllerConnection({
+    ...{ dataDir: identity.dataDir, credentials, clock: realClock, logger: logger.child({ room: 'link' }) },
+    known: () => parts!.agent.desired(),
+    node: () => parts!.agent.node,
+  });
+  const forNode = { ...options, nodeName: credentials.node, imageSource: () => connection.images };
+  parts = await composeNode(identity, forNode, logger, signal);
+  if (!options.alone) {
+    undo.push(() => connection.close());
+    parts.agent.connect(connection);
+  }
+  return parts;
+}
+
+/** Spends the token where this data folder has not joined yet. Returns the node's name. */
+async function joinOnce(dataDir: string, options: UpOptions): Promise<string | undefined> {
+  const { joinController, readCredentials } = await import('@skerry/app-agent/joined');
+  const known = readCredentials(dataDir);
+  if (known || options.join === undefined) return known?.node;
+  return (await joinController(dataDir, options.join, options.name ?? hostLabel())).node;
+}
+
+/** The machine's name as a DNS label. */
+function hostLabel(): string {
+  const label = hostname()
+    .toLowerCase()
+    .split('.')[0]!
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '');
+  return label.slice(0, 63) || 'node';
 }
 
 const START_LIMIT_MS = 60_000;
@@ -106,8 +190,9 @@ export async function startDetached(
   dataDir: string,
   options: UpOptions,
 ): Promise<{ pid: number; tookMs: number }> {
+  const { role = 'up' } = options;
   if (options.listen !== undefined) parseListen(options.listen);
-  needRoot();
+  needRoot(role);
   const begun = performance.now();
   const identity = openDataFolder(dataDir);
   const other = readHold(identity);
@@ -116,12 +201,14 @@ export async function startDetached(
       'already_running',
       `Skerry runs already on ${identity.dataDir} as process ${other.process.pid}`,
     );
+  // In the foreground: who types it sees why it failed, and no token is in a list of processes for longer than that.
+  if (role === 'agent') await joinOnce(identity.dataDir, options);
   const logFile = join(identity.dataDir, 'skerry.log');
   const from = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
   const args = [
     ...process.execArgv,
     programPath(),
-    'up',
+    role,
     '--data',
     identity.dataDir,
     ...(options.listen === undefined ? [] : ['--listen', options.listen]),
@@ -137,13 +224,14 @@ export async function startDetached(
     env: { ...(process.env.SKERRY_LOG ? { SKERRY_LOG: process.env.SKERRY_LOG } : {}) },
   });
   const client = createClient({ socketPath: join(identity.dataDir, 'api.sock') });
-  const answers = options.alone
-    ? async () => readHold(identity)?.process.pid === child.pid
-    : () =>
-        client.healthz().then(
-          () => readHold(identity)?.process.pid === child.pid,
-          () => false,
-        );
+  const answers =
+    options.alone || role === 'agent'
+      ? async () => readHold(identity)?.process.pid === child.pid
+      : () =>
+          client.healthz().then(
+            () => readHold(identity)?.process.pid === child.pid,
+            () => false,
+          );
   try {
     while (!(await answers())) {
       if (!isAlive(child))

@@ -3,14 +3,11 @@
  * with the token that callers over the network need. Keys are readable by their owner only. Made when they are missing.
  */
 import 'reflect-metadata';
-import { randomBytes, webcrypto } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
-
-const DAY_MS = 86_400_000;
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+import { type Authority, DAY_MS, exportKey, newKeys, readIfThere, writePrivate } from './authority.ts';
 
 export interface TlsFiles {
   readonly key: string;
@@ -22,96 +19,32 @@ export interface TlsFiles {
   readonly tokenPath: string;
 }
 
-type Keys = webcrypto.CryptoKeyPair;
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-/** Whole or not at all, also through a power cut. */
-async function writePrivate(path: string, text: string): Promise<void> {
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.chmod(0o600);
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
-}
-
-async function exportKey(keys: Keys): Promise<string> {
-  return x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY');
-}
-const importKey = (pem: string) =>
-  webcrypto.subtle.importKey('pkcs8', x509.PemConverter.decode(pem)[0]!, ALGORITHM, true, ['sign']);
-const newKeys = () => webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']) as Promise<Keys>;
-
-const serial = () => `01${randomBytes(15).toString('hex')}`;
-
-async function authority(
-  folder: string,
-  now: number,
-): Promise<{ cert: x509.X509Certificate; key: webcrypto.CryptoKey }> {
-  const [certPath, keyPath] = [join(folder, 'ca.crt'), join(folder, 'ca.key')];
-  const [certText, keyText] = [await readIfThere(certPath), await readIfThere(keyPath)];
-  if (certText && keyText) {
-    const cert = new x509.X509Certificate(certText);
-    if (cert.notAfter.getTime() > now + 30 * DAY_MS) return { cert, key: await importKey(keyText) };
-  }
-  const keys = await newKeys();
-  const cert = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serial(),
-    name: 'CN=Skerry authority',
-    notBefore: new Date(now - DAY_MS),
-    notAfter: new Date(now + 3650 * DAY_MS),
-    signingAlgorithm: ALGORITHM,
-    keys,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  await writePrivate(keyPath, await exportKey(keys));
-  await writePrivate(certPath, cert.toString('pem'));
-  return { cert, key: keys.privateKey };
-}
-
 /** `names`: host names and addresses that callers will use, beside those of the machine itself. */
-export async function ensureTls(dataDir: string, names: readonly string[], now: number): Promise<TlsFiles> {
-  x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0]);
+export async function ensureTls(
+  dataDir: string,
+  names: readonly string[],
+  authority: Authority,
+  now: number,
+): Promise<TlsFiles> {
   const folder = join(dataDir, 'tls');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const ca = await authority(folder, now);
   const wanted = [...new Set(['localhost', '127.0.0.1', '::1', hostname(), ...names])].filter(
     (name) => name !== '' && name !== '0.0.0.0' && name !== '::',
   );
   const [certPath, keyPath] = [join(folder, 'server.crt'), join(folder, 'server.key')];
   let [cert, key] = [await readIfThere(certPath), await readIfThere(keyPath)];
-  if (!cert || !key || !(await stillGood(cert, ca.cert, wanted, now))) {
+  if (!cert || !key || !(await stillGood(cert, authority.cert, wanted, now))) {
     const keys = await newKeys();
-    const made = await x509.X509CertificateGenerator.create({
-      serialNumber: serial(),
+    const made = await authority.issue({
       subject: 'CN=Skerry controller',
-      issuer: ca.cert.subject,
       notBefore: new Date(now - DAY_MS),
       notAfter: new Date(now + 397 * DAY_MS),
-      signingAlgorithm: ALGORITHM,
       publicKey: keys.publicKey,
-      signingKey: ca.key,
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
         new x509.SubjectAlternativeNameExtension(wanted.map(generalName)),
-        await x509.AuthorityKeyIdentifierExtension.create(ca.cert),
+        await x509.AuthorityKeyIdentifierExtension.create(authority.cert),
       ],
     });
     cert = made.toString('pem');
@@ -125,8 +58,14 @@ export async function ensureTls(dataDir: string, names: readonly string[], now: 
     token = randomBytes(32).toString('base64url');
     await writePrivate(tokenPath, `${token}\n`);
   }
-  const caText = ca.cert.toString('pem');
-  return { key, cert: `${cert}\n${caText}`, ca: caText, token, caPath: join(folder, 'ca.crt'), tokenPath };
+  return {
+    key,
+    cert: `${cert}\n${authority.pem}`,
+    ca: authority.pem,
+    token,
+    caPath: join(folder, 'ca.crt'),
+    tokenPath,
+  };
 }
 
 const isAddress = (name: string) => /^[\d.]+$/.test(name) || name.includes(':');

@@ -3,9 +3,12 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { hostname } from 'node:os';
 import { SkerryError } from '@skerry/model';
 import type { Callers } from '../auth/callers.ts';
 import type { Clock } from '../clock.ts';
+import type { NodeDoor } from '../nodes/door.ts';
+import type { NodeEntrance } from '../nodes/join.ts';
 import type { Upgrade } from './upgrade.ts';
 
 /** sun_path of unix(7) is 108 bytes with its closing zero. */
@@ -29,6 +32,8 @@ export interface Listening {
 type Handle = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface Doors {
+  /** Where agents come in; undefined while there is no such door. */
+  readonly entrance: NodeEntrance | undefined;
   open(options: ListenOptions): Promise<Listening>;
   close(): Promise<void>;
 }
@@ -39,8 +44,10 @@ export function createDoors(
   callers: Callers,
   handle: Handle,
   upgrade: Upgrade,
+  nodeDoor: NodeDoor,
 ): Doors {
   const servers: Server[] = [];
+  let entrance: NodeEntrance | undefined;
   const sockets = new Set<Socket>();
 
   const listen = (server: Server, options: { path: string } | { host: string; port: number }) =>
@@ -49,7 +56,9 @@ export function createDoors(
       server.keepAliveTimeout = 72_000;
       // An image may take longer to upload than any limit; who is not known is refused before its body is read.
       server.requestTimeout = 0;
-      server.on('upgrade', upgrade);
+      server.on('upgrade', (request, socket, head) =>
+        nodeDoor.isFor(request) ? nodeDoor.upgrade(request, socket, head) : upgrade(request, socket, head),
+      );
       server.on('connection', (socket: Socket) => {
         sockets.add(socket);
         socket.once('close', () => sockets.delete(socket));
@@ -71,6 +80,9 @@ export function createDoors(
     });
 
   return {
+    get entrance() {
+      return entrance;
+    },
     async open({ socketPath, https }) {
       if (Buffer.byteLength(socketPath) > LONGEST_SOCKET_PATH) {
         throw new SkerryError(
@@ -92,14 +104,28 @@ export function createDoors(
 
       // Loaded where it is needed: it costs memory that an edge node may not have.
       const { ensureTls } = await import('../auth/certificates.ts');
-      const tls = await ensureTls(dataDir, [https.host], clock.nowMs());
+      const { openAuthority } = await import('../auth/authority.ts');
+      const authority = await openAuthority(dataDir, clock.nowMs());
+      const tls = await ensureTls(dataDir, [https.host], authority, clock.nowMs());
       callers.setToken(tls.token);
-      const remote = createTlsServer({ key: tls.key, cert: tls.cert, minVersion: 'TLSv1.2' }, handle);
+      // A certificate is asked of everybody and needed by agents only: their door looks at it.
+      const remote = createTlsServer(
+        {
+          ...{ key: tls.key, cert: tls.cert, minVersion: 'TLSv1.2' },
+          ...{ ca: authority.pem, requestCert: true, rejectUnauthorized: false },
+        },
+        (request, response) =>
+          nodeDoor.isFor(request) ? nodeDoor.handle(request, response) : handle(request, response),
+      );
       await listen(remote as unknown as Server, { host: https.host, port: https.port });
       const { port } = remote.address() as AddressInfo;
+      const isEverywhere = https.host === '0.0.0.0' || https.host === '::';
+      entrance = { host: isEverywhere ? hostname() : https.host, port, authority };
       return { socketPath, https: { host: https.host, port, caPath: tls.caPath, tokenPath: tls.tokenPath } };
     },
     async close() {
+      entrance = undefined;
+      nodeDoor.close();
       const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
       for (const server of servers) server.closeIdleConnections();
       // Requests that run get a moment; streams would never end by themselves.

@@ -13,7 +13,7 @@ export interface ListQuery {
   readonly watch?: boolean;
   readonly since?: number;
 }
-type Listed = Exclude<Collection, 'node-overheads'>;
+type Listed = Exclude<Collection, 'node-overheads' | 'node-keys' | 'node-tokens'>;
 type Fits<K extends Listed> = (object: Kinds[K]) => boolean;
 export interface Options<K extends Listed> {
   readonly project?: string;

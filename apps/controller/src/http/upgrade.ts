@@ -96,7 +96,8 @@ function decode(text: string): string {
   }
 }
 
-function refuse(socket: Duplex, error: SkerryError): void {
+/** Ends a connection that was to become a WebSocket, with the reason. */
+export function refuse(socket: Duplex, error: SkerryError): void {
   const problem = toProblem(error);
   const body = JSON.stringify(problem);
   socket.end(

@@ -9,7 +9,9 @@ import { patchedManifest } from '../manifests/request.ts';
 import { keyOf } from '../state/keys.ts';
 import { putNode } from './accept.ts';
 
-export function nodeRoutes(core: Core): HandlersOf<'node'> {
+type NodeHandlers = Pick<HandlersOf<'node'>, 'node.list' | 'node.show' | 'node.patch'>;
+
+export function nodeRoutes(core: Core): NodeHandlers {
   const show = (node: Node): Node => {
     const { cpus, memoryBytes, instances } = core.ledger.node(node.metadata.name);
     return { ...node, status: { ...node.status, allocated: { cpus, memoryBytes, instances } } };

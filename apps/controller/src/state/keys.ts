@@ -7,6 +7,8 @@ export type Collection =
   | 'volumes'
   | 'nodes'
   | 'node-overheads'
+  | 'node-keys'
+  | 'node-tokens'
   | 'operations';
 
 export const RESOURCES = '/resources/';

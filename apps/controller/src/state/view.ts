@@ -14,6 +14,25 @@ const RETRY_MS = 50;
 
 export type Overheads = Readonly<Partial<Record<string, number>>>;
 
+/** Who a node is: the only one that may speak for it is who holds this key. */
+export interface NodeKey {
+  /** SHA-256 of the public key (SPKI, DER), base64url. */
+  readonly key: string;
+  readonly joinedAt: string;
+}
+/** Lets one machine join. */
+export interface NodeToken {
+  readonly id: string;
+  /** SHA-256, base64url: the secret itself is known to its holder only. */
+  readonly secret: string;
+  /** The name that the machine gets; its own choice where absent. */
+  readonly node?: string;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+  /** The key that it was spent for: the same machine may ask again, should the answer have been lost. */
+  readonly usedBy?: string;
+}
+
 export interface Kinds {
   projects: Project;
   workloads: Workload;
@@ -22,6 +41,8 @@ export interface Kinds {
   volumes: Volume;
   nodes: Node;
   'node-overheads': Overheads;
+  'node-keys': NodeKey;
+  'node-tokens': NodeToken;
   operations: Operation;
 }
 

@@ -170,3 +170,48 @@ export const Line = Type.Object({
   stream: Type.Enum(['stdout', 'stderr', 'console']),
   text: Type.String(),
 });
+
+export const NodeTokenRequest = Type.Object(
+  {
+    node: Type.Optional(Name),
+    validSeconds: Type.Optional(
+      Type.Integer({ minimum: 60, maximum: 30 * 86_400, description: 'Default an hour' }),
+    ),
+    server: Type.Optional(
+      Type.String({
+        pattern: '^[^\\s/]+:\\d{1,5}$',
+        description: 'Where the machine finds the controller: `host:port`; by default where it listens',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+const nodeToken = {
+  id: Type.String(),
+  node: Type.Optional(Type.String({ description: 'The name that the machine gets' })),
+  createdAt: Type.String(),
+  expiresAt: Type.String(),
+};
+export const NodeTokenMade = Type.Object({
+  ...nodeToken,
+  token: Type.String({ description: 'Shown once; good for one machine' }),
+});
+export const NodeTokenList = Type.Object({ items: Type.Array(Type.Object(nodeToken)) });
+export const NodeTokenRevoked = Type.Object({ id: Type.String() });
+export const JoinRequest = Type.Object(
+  {
+    id: Type.String({ maxLength: 64 }),
+    secret: Type.String({ maxLength: 128 }),
+    node: Type.Optional(Name),
+    request: Type.String({
+      maxLength: 8192,
+      description: 'A PKCS #10 certificate request, PEM; its key is of P-256',
+    }),
+  },
+  { additionalProperties: false },
+);
+export const Joined = Type.Object({
+  node: Type.String(),
+  certificate: Type.String({ description: 'PEM' }),
+  authority: Type.String({ description: 'PEM' }),
+});

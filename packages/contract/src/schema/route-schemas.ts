@@ -187,6 +187,10 @@ export const ROUTE_SCHEMAS = {
   'node.list': { query: ListQuery, response: A.NodeList },
   'node.show': { params: Named, response: Node },
   'node.patch': { params: Named, body: Patch, response: Node },
+  'node.token': { body: A.NodeTokenRequest, response: A.NodeTokenMade },
+  'node.tokens': { response: A.NodeTokenList },
+  'node.revoke': { params: Type.Object({ id: Segment }, closed), response: A.NodeTokenRevoked },
+  'node.join': { body: A.JoinRequest, response: A.Joined },
 
   'operation.list': { query: ListQuery, response: A.OperationList },
   'operation.show': { params: Named, response: Operation },

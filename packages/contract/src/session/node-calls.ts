@@ -130,11 +130,13 @@ export function serveNode(node: NodeLink, over: AbortSignal): Served {
         return keep({ exec: await node.exec(uid, request, signal), abort: new AbortController() }, 2);
       },
       'exec.exit': ({ terminal }: At) => execAt(terminal).exit.finally(() => release(terminal)),
-      'exec.write': ({ terminal, data }: At & { data: string }) => execAt(terminal).write(unpack(data)),
-      'exec.closeInput': ({ terminal }: At) => execAt(terminal).closeInput(),
-      'exec.resize': ({ terminal, columns, rows }: At & { columns: number; rows: number }) =>
-        execAt(terminal).resize(columns, rows),
-      'exec.kill': ({ terminal }: At) => execAt(terminal).kill(),
+      // A command that has ended hears nothing any more: what comes late is no error.
+      'exec.write': async ({ terminal, data }: At & { data: string }) =>
+        terminals.get(terminal)?.exec?.write(unpack(data)),
+      'exec.closeInput': async ({ terminal }: At) => terminals.get(terminal)?.exec?.closeInput(),
+      'exec.resize': async ({ terminal, columns, rows }: At & { columns: number; rows: number }) =>
+        terminals.get(terminal)?.exec?.resize(columns, rows),
+      'exec.kill': async ({ terminal }: At) => terminals.get(terminal)?.exec?.kill(),
       async console({ uid }: { uid: Uid }) {
         const abort = new AbortController();
         return keep({ console: await node.console(uid, abort.signal), abort }, 1);

@@ -161,8 +161,8 @@ export async function openExec(
 function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: Socket }[]) {
   let waiting: Chunk[] = [];
   let waitingBytes = 0;
-  // A quick command's pipe may have ended before anybody listened here.
-  let open = readers.filter(({ socket }) => !socket.closed).length;
+  // Asked each time: of a quick command's pipe the end may have been told before anybody listened here, or be on its way.
+  const isOpen = () => readers.some(({ socket }) => !socket.closed);
   let arrived = false;
   let wake = () => {};
   for (const { stream, socket } of readers) {
@@ -174,10 +174,7 @@ function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: So
       wake();
     });
     socket.on('error', () => undefined); // `close` follows
-    socket.once('close', () => {
-      open -= 1;
-      wake();
-    });
+    socket.once('close', () => wake());
   }
   async function* chunks(): AsyncGenerator<Chunk> {
     for (;;) {
@@ -187,7 +184,7 @@ function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: So
       for (const { socket } of readers) socket.resume();
       yield* batch;
       if (waiting.length > 0) continue;
-      if (open === 0) return;
+      if (!isOpen()) return;
       await new Promise<void>((resolve) => {
         wake = resolve;
       });
@@ -201,7 +198,7 @@ function mergeOutput(readers: readonly { stream: 'stdout' | 'stderr'; socket: So
      */
     processEnded() {
       const timer = setInterval(() => {
-        if (open > 0 && (arrived || waitingBytes > 0)) arrived = false;
+        if (isOpen() && (arrived || waitingBytes > 0)) arrived = false;
         else {
           clearInterval(timer);
           for (const { socket } of readers) socket.destroy();

@@ -1,0 +1,64 @@
+/**
+ * What an agent says is checked before it is believed: a machine at the edge may be in the wrong hands, and what it says of
+ * itself is stored and shown.
+ */
+import type { ControllerLink } from '@skerry/contract';
+import { fieldOf, refusals, validatorOf } from '@skerry/contract/schema';
+import { SkerryError } from '@skerry/model';
+import { InstanceStatus, NodeStatus } from '@skerry/model/schema';
+import Type, { type TSchema } from 'typebox';
+
+const Text = Type.String({ maxLength: 4096 });
+const Uid = Type.String({ maxLength: 64 });
+const Register = Type.Object({
+  name: Text,
+  status: Type.Omit(NodeStatus, ['allocated', 'phase']),
+  overheadBytes: Type.Record(Type.String({ maxLength: 32 }), Type.Number({ minimum: 0 })),
+});
+const Report = Type.Object({
+  generation: Type.Integer({ minimum: 0 }),
+  instances: Type.Array(
+    Type.Union([
+      Type.Object({
+        uid: Uid,
+        state: Type.Literal('present'),
+        status: InstanceStatus,
+        events: Type.Array(
+          Type.Object({
+            atMs: Type.Number({ minimum: 0, maximum: 8.64e15 }), // the last moment that a date can be
+            type: Type.Enum(['normal', 'warning']),
+            reason: Type.String({ maxLength: 128 }),
+            message: Text,
+          }),
+          { maxItems: 1000 },
+        ),
+      }),
+      Type.Object({ uid: Uid, state: Type.Literal('absent') }),
+    ]),
+    { maxItems: 100_000 },
+  ),
+  volumes: Type.Array(
+    Type.Object({ uid: Uid, state: Type.Enum(['ready', 'absent', 'failed']), reason: Type.Optional(Text) }),
+    { maxItems: 100_000 },
+  ),
+});
+
+/** Errors: request_invalid. */
+function check(schema: TSchema, value: unknown, what: string): void {
+  if (validatorOf(schema).Check(value)) return;
+  const [first] = refusals(schema, value);
+  const where = first ? `${fieldOf(first.path)}: ${first.message}` : 'it is not what it should be';
+  throw new SkerryError('request_invalid', `${what} of an agent is not valid: ${where}`);
+}
+
+export const checkedLink = (link: ControllerLink): ControllerLink => ({
+  desired: (node, signal) => link.desired(node, signal),
+  async register(report) {
+    check(Register, report, 'the registration');
+    await link.register(report);
+  },
+  async report(node, observed) {
+    check(Report, observed, 'a report');
+    await link.report(node, observed);
+  },
+});
