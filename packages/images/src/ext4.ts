@@ -1,11 +1,12 @@
 /**
- * ext4 file systems in sparse files, mounted by loop: the file system itself holds the size. Made beside their place and
- * renamed, grown while they are not mounted; a cut at any moment is mended by the next call.
+ * ext4 file systems in files, mounted by loop: the file system itself holds the size, and its space is taken at once, for on a
+ * full disk a sparse one loses what its guest was told to be written. Made beside their place and renamed, grown while they
+ * are not mounted; a cut at any moment is mended by the next call.
  */
 import { mkdir, open, realpath, rename, rm, stat, statfs, truncate } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { isBoundElsewhere, isLockedOpen, loopsOver, mountsBelow, run } from '@skerry/host';
+import { isBoundElsewhere, isLockedOpen, loopsOver, mountsBelow, reserveSpace, run } from '@skerry/host';
 import { formatBytes, SkerryError } from '@skerry/model';
 import { translateWriteError } from './content/blob-store.ts';
 
@@ -36,7 +37,7 @@ async function ext4Size(image: string): Promise<{ sizeBytes: number; blockBytes:
   }
 }
 
-/** The file is sparse, but a promise that the disk can't hold today is none. Errors: disk_full with the numbers. */
+/** Before anything is made. Errors: disk_full with the numbers. */
 async function checkRoom(image: string, moreBytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(dirname(image));
   if (moreBytes > bavail * bsize) {
@@ -57,6 +58,7 @@ async function makeExt4(image: string, sizeBytes: number, signal: AbortSignal): 
   // No reserved blocks; inode tables and journal are written lazily, so this is quick.
   const lazily = ['-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard', '-O', '^resize_inode'];
   await run('mkfs.ext4', ['-q', '-F', '-m', '0', ...lazily, fresh], { signal, timeoutMs: TIMEOUT_MS });
+  await reserveSpace(fresh, sizeBytes, signal);
   await rename(fresh, image);
   const folder = await open(dirname(image), 'r');
   await folder.sync().finally(() => folder.close());
@@ -72,6 +74,7 @@ async function growExt4(image: string, sizeBytes: number, signal: AbortSignal): 
     await checkRoom(image, sizeBytes - before);
     await truncate(image, sizeBytes);
   }
+  await reserveSpace(image, sizeBytes, signal);
   await run('e2fsck', ['-f', '-p', image], { ...options, okCodes: [0, 1] });
   await run('resize2fs', [image], options);
 }

@@ -1,6 +1,6 @@
 /**
- * Volumes of a node: a sparse ext4 image each, mounted by loop, so that the file system itself holds the size. All in
- * `<dataDir>/volumes/<uid>/`. After a reboot `ensure` mounts again. Every verb is idempotent.
+ * Volumes of a node: an ext4 image each, its space taken at once, mounted by loop, so that the file system itself holds the
+ * size. All in `<dataDir>/volumes/<uid>/`. After a reboot `ensure` mounts again. Every verb is idempotent.
  */
 import { mkdir, realpath, rm } from 'node:fs/promises';
 import { join } from 'node:path';
