@@ -15,5 +15,6 @@ export type { World } from './place/context.ts';
 export * from './place/placer.ts';
 export { REASONS, type ReasonCode } from './place/reasons.ts';
 export type * from './place/request.ts';
+export { seeded } from './seeded.ts';
 export type { SiteOrder } from './topology/site-order.ts';
 export * from './topology/topology.ts';

@@ -65,7 +65,7 @@ export function lowerBound(instance: Instance, options: BoundOptions): Bound {
       values[site] = 0;
       for (const client of wanted) {
         const weight = Math.min(room, weights[client]!);
-        if (weight <= 0) break;
+        if (room <= 0) break;
         room -= weight;
         values[site]! += weight * reduced[client]!;
         taken.push({ client, weight });

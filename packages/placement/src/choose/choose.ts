@@ -3,6 +3,7 @@
  * one site for another while that helps, then again from choices that were shaken, for as much work as is allowed. The
  * same seed gives the same answer: work is counted, not timed.
  */
+import { seeded } from '../seeded.ts';
 import { type Assignment, assign } from './assign.ts';
 import { type ChooseRequest, type Instance, instanceOf } from './instance.ts';
 import { createEstimator } from './swap.ts';
@@ -10,7 +11,7 @@ import { createEstimator } from './swap.ts';
 export interface ChooseOptions {
   /** Default 1. */
   readonly seed?: number;
-  /** Clients looked at, all estimates together; default 12 million. */
+  /** Clients looked at, all estimates together; default 8 million. */
   readonly work?: number;
   /** Times that the best choice is shaken and improved again; default 40. */
   readonly restarts?: number;
@@ -34,34 +35,53 @@ export interface Choice {
   readonly unserved: number;
 }
 
-/** Numbers in [0, 1) from a seed (mulberry32). */
-function numbersFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+/**
+ * One site after the other, each the one to which most is gained by going over, as far as it has room. Nobody is moved on
+ * from a site that is full: that is left to the exact assignment at the end.
+ */
+function greedy(instance: Instance): number[] {
+  const { clients, sites, weights, capacities, byColumn, unservedMs, replicas } = instance;
+  const current = new Float64Array(clients).fill(unservedMs);
+  const chosen: number[] = [];
+  const wanting = new Int32Array(clients);
+  /** Who would go over to the site, the greatest gain first where not all have room, and what that brings. */
+  const look = (site: number, take: boolean): number => {
+    const costs = byColumn.subarray(site * clients, (site + 1) * clients);
+    let wants = 0;
+    let need = 0;
+    for (let client = 0; client < clients; client++) {
+      if (costs[client]! >= current[client]!) continue;
+      wanting[wants++] = client;
+      need += weights[client]!;
+    }
+    let room = capacities[site]!;
+    if (need > room)
+      wanting.subarray(0, wants).sort((a, b) => current[b]! - costs[b]! - (current[a]! - costs[a]!));
+    let gain = 0;
+    for (let next = 0; next < wants; next++) {
+      const client = wanting[next]!;
+      if (weights[client]! > room) continue;
+      room -= weights[client]!;
+      gain += weights[client]! * (current[client]! - costs[client]!);
+      if (take) current[client] = costs[client]!;
+    }
+    return gain;
   };
-}
-
-function greedy(instance: Instance): Assignment {
-  let assignment = assign(instance, []);
-  while (assignment.open.length - 1 < instance.replicas) {
-    const { estimate } = createEstimator(instance, assignment);
+  while (chosen.length < replicas) {
     let best = -1;
-    let bestCost = Number.POSITIVE_INFINITY;
-    for (let site = 0; site < instance.sites; site++) {
-      if (assignment.open.includes(site)) continue;
-      const cost = estimate(site, -1);
-      if (best < 0 || cost < bestCost) {
+    let bestGain = -1;
+    for (let site = 0; site < sites; site++) {
+      if (chosen.includes(site)) continue;
+      const gain = look(site, false);
+      if (gain > bestGain) {
         best = site;
-        bestCost = cost;
+        bestGain = gain;
       }
     }
-    assignment = assign(instance, [...assignment.open.slice(0, -1), best]);
+    look(best, true);
+    chosen.push(best);
   }
-  return assignment;
+  return chosen;
 }
 
 const shuffled = (count: number, random: () => number): number[] => {
@@ -73,14 +93,13 @@ const shuffled = (count: number, random: () => number): number[] => {
   return all;
 };
 
-/** The sites of a choice with their whole assignment, and the work left. */
-export function improve(
+/** Swaps while that helps. Changes the assignment. */
+function improve(
   instance: Instance,
-  start: Assignment,
+  assignment: Assignment,
   budget: { left: number },
   random: () => number,
-): Assignment {
-  let assignment = start;
+): void {
   let estimator = createEstimator(instance, assignment);
   let since = 0;
   for (const order = shuffled(instance.sites, random); since < instance.sites && budget.left > 0; ) {
@@ -88,70 +107,70 @@ export function improve(
     order.push(site);
     since++;
     if (assignment.open.includes(site)) continue;
-    let best = -1;
-    let bestCost = assignment.cost * (1 - 1e-9) - 1e-12;
     const before = estimator.work;
-    for (let closed = 0; closed < assignment.open.length - 1; closed++) {
-      const cost = estimator.estimate(site, closed);
-      if (cost < bestCost) {
-        best = closed;
-        bestCost = cost;
-      }
-    }
+    const { closed } = estimator.bestSwap(site);
     budget.left -= estimator.work - before;
-    if (best < 0) continue;
-    const closed = assignment.open[best]!;
-    assignment = assign(instance, [...assignment.open.slice(0, -1).filter((one) => one !== closed), site]);
-    // An exact assignment costs about as much as looking at everybody for each open site.
-    budget.left -= instance.clients * assignment.open.length;
+    if (closed < 0) continue;
+    const leaving = assignment.open[closed]!;
+    const worked = assignment.work;
+    assignment.openSite(site);
+    assignment.closeSite(leaving);
+    budget.left -= assignment.work - worked;
     estimator = createEstimator(instance, assignment);
     since = 0;
   }
-  return assignment;
 }
 
 /** Errors: request_invalid (numbers that do not go together). */
 export function chooseSites(request: ChooseRequest, options: ChooseOptions = {}): Choice {
   const instance = instanceOf(request);
-  const random = numbersFrom(options.seed ?? 1);
-  const budget = { left: options.work ?? 12_000_000 };
-  let best = greedy(instance);
+  const random = seeded(options.seed ?? 1);
+  const budget = { left: options.work ?? 8_000_000 };
+  let best = assign(instance, greedy(instance));
   if (instance.replicas > 0 && instance.replicas < instance.sites) {
-    best = improve(instance, best, budget, random);
+    budget.left -= best.work;
+    improve(instance, best, budget, random);
     for (let restart = options.restarts ?? 40; restart > 0 && budget.left > 0; restart--) {
-      const chosen = best.open.slice(0, -1);
-      const shakes = 1 + Math.floor(random() * Math.min(3, chosen.length));
+      const found = best.copy();
+      const shakes = 1 + Math.floor(random() * Math.min(3, instance.replicas));
       for (let shake = 0; shake < shakes; shake++) {
         const site = Math.floor(random() * instance.sites);
-        if (!chosen.includes(site)) chosen[Math.floor(random() * chosen.length)] = site;
+        if (found.open.includes(site)) continue;
+        const leaving = found.open[Math.floor(random() * instance.replicas)]!;
+        found.openSite(site);
+        found.closeSite(leaving);
       }
-      const found = improve(instance, assign(instance, chosen), budget, random);
+      budget.left -= found.work;
+      improve(instance, found, budget, random);
       if (found.cost < best.cost) best = found;
     }
   }
   return choiceOf(instance, best);
 }
 
-export function choiceOf(instance: Instance, { open, flow }: Assignment): Choice {
+export function choiceOf(instance: Instance, assignment: Assignment): Choice {
   const served: Served[] = [];
   let totalMs = 0;
   let worstMs = 0;
   let unserved = 0;
-  const k = open.length;
-  for (let client = 0; client < instance.clients; client++) {
-    for (let at = 0; at < k; at++) {
-      const weight = flow[client * k + at]!;
-      if (weight === 0) continue;
-      const latencyMs = instance.costs[client * instance.columns + open[at]!]!;
-      // Beyond a bound nobody is served: not being served at all is cheaper.
-      const site = at === k - 1 ? -1 : open[at]!;
-      served.push({ client, site, weight });
-      if (site < 0) unserved += weight;
-      else {
-        totalMs += weight * latencyMs;
-        worstMs = Math.max(worstMs, latencyMs);
-      }
+  assignment.shares((client, column, weight) => {
+    // Beyond a bound nobody is served: not being served at all is cheaper.
+    const site = column === instance.sites ? -1 : column;
+    served.push({ client, site, weight });
+    if (site < 0) {
+      unserved += weight;
+      return;
     }
-  }
-  return { sites: open.slice(0, -1).sort((a, b) => a - b), served, totalMs, worstMs, unserved };
+    const latencyMs = instance.costs[client * instance.columns + column]!;
+    totalMs += weight * latencyMs;
+    worstMs = Math.max(worstMs, latencyMs);
+  });
+  served.sort((a, b) => a.client - b.client || a.site - b.site);
+  return {
+    sites: assignment.open.filter((column) => column !== instance.sites).sort((a, b) => a - b),
+    served,
+    totalMs,
+    worstMs,
+    unserved,
+  };
 }

@@ -23,7 +23,10 @@ export interface Instance {
   readonly replicas: number;
   /** Columns of `costs`: the sites, and the one for not being served. */
   readonly columns: number;
+  /** By client times `columns` plus column. */
   readonly costs: Float64Array;
+  /** The same by column times `clients` plus client. */
+  readonly byColumn: Float64Array;
   readonly weights: Float64Array;
   /** The last is Infinity. */
   readonly capacities: Float64Array;
@@ -52,6 +55,7 @@ export function instanceOf(request: ChooseRequest): Instance {
   const unservedMs = (largest + 1) * (Math.min(sites, replicas) + 2);
   const columns = sites + 1;
   const costs = new Float64Array(clients * columns);
+  const byColumn = new Float64Array(clients * columns);
   const capacities = new Float64Array(columns).fill(Number.POSITIVE_INFINITY);
   const weights = Float64Array.from(request.weights);
   for (let client = 0; client < clients; client++) {
@@ -60,6 +64,8 @@ export function instanceOf(request: ChooseRequest): Instance {
       costs[client * columns + site] = Number.isFinite(latencyMs) ? latencyMs : 2 * unservedMs;
     }
     costs[client * columns + sites] = unservedMs;
+    for (let column = 0; column < columns; column++)
+      byColumn[column * clients + client] = costs[client * columns + column]!;
   }
   if (request.capacities)
     for (let site = 0; site < sites; site++) capacities[site] = request.capacities[site]!;
@@ -69,6 +75,7 @@ export function instanceOf(request: ChooseRequest): Instance {
     replicas: Math.min(replicas, sites),
     columns,
     costs,
+    byColumn,
     weights,
     capacities,
     unservedMs,

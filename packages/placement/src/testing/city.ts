@@ -1,5 +1,9 @@
-/** Stations and users as points on a plane: at random, clustered like a city, strung along a road. Latency grows with distance. */
+/** Stations, users and whole edges as points on a plane: at random, clustered like a city, strung along a road. Latency grows with distance. */
 import type { ChooseRequest } from '../choose/instance.ts';
+import { createFleet } from '../fleet/fleet.ts';
+import { createNames } from '../names.ts';
+import type { World } from '../place/context.ts';
+import { createTopology } from '../topology/topology.ts';
 
 export type Shape = 'random' | 'city' | 'road';
 export const SHAPES: readonly Shape[] = ['random', 'city', 'road'];
@@ -65,4 +69,71 @@ export function chooseInstance(
     replicas: size.replicas,
     ...(mean > 0 && { capacities: stations.map(() => Math.ceil(mean * (0.7 + 0.6 * random()))) }),
   };
+}
+
+export interface EdgeSize {
+  readonly sites: number;
+  readonly nodesPerSite: number;
+  readonly accessPoints: number;
+}
+
+/** Milliseconds one way over the width of the whole area; a hop costs `HOP_MS` more. */
+const ACROSS_MS = 20;
+const HOP_MS = 0.2;
+
+/** Sites linked to their nearest neighbours, access points to the two sites nearest to them. Nodes are `node-SITE-NUMBER`. */
+export function edgeWorld(shape: Shape, size: EdgeSize, random: () => number): World {
+  const names = createNames();
+  const topology = createTopology({ sites: names });
+  const fleet = createFleet({ sites: names });
+  const sites = points(shape, size.sites, random);
+  const accessPoints = points(shape, size.accessPoints, random);
+  const nearest = (from: Point, count: number, except: number) =>
+    sites
+      .map((site, at) => ({
+        at,
+        far: at === except ? Number.POSITIVE_INFINITY : Math.hypot(site.x - from.x, site.y - from.y),
+      }))
+      .sort((a, b) => a.far - b.far)
+      .slice(0, Math.min(count, size.sites - (except < 0 ? 0 : 1)));
+  sites.forEach((_, at) => {
+    topology.add('site', `site-${at}`);
+  });
+  sites.forEach((site, at) => {
+    for (const { at: other, far } of nearest(site, 4, at)) {
+      const [a, b] = at < other ? [at, other] : [other, at];
+      topology.link(`link-${a}-${b}`, {
+        between: [`site-${a}`, `site-${b}`],
+        latencyMs: HOP_MS + ACROSS_MS * far,
+      });
+    }
+    // A chain through all of them, so that nobody is on an island.
+    if (at > 0)
+      topology.link(`chain-${at}`, {
+        between: [`site-${at - 1}`, `site-${at}`],
+        latencyMs: HOP_MS + ACROSS_MS * Math.hypot(site.x - sites[at - 1]!.x, site.y - sites[at - 1]!.y),
+      });
+    for (let node = 0; node < size.nodesPerSite; node++)
+      fleet.set({
+        name: `node-${at}-${node}`,
+        site: `site-${at}`,
+        runtimes: { container: { overheadBytes: 2 ** 20, accelerated: true } },
+        cpus: 16,
+        cpuOvercommit: 4,
+        memoryBytes: 2 ** 31,
+        diskBytes: 2 ** 40,
+        addresses: 1000,
+        ready: true,
+        schedulable: true,
+      });
+  });
+  accessPoints.forEach((point, at) => {
+    topology.add('access-point', `ap-${at}`);
+    for (const { at: site, far } of nearest(point, 2, -1))
+      topology.link(`radio-${at}-${site}`, {
+        between: [`ap-${at}`, `site-${site}`],
+        latencyMs: 0.5 + ACROSS_MS * far,
+      });
+  });
+  return { topology, fleet };
 }

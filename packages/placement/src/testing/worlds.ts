@@ -1,4 +1,4 @@
-/** Small random worlds and requests for property tests, and a number generator that gives the same for the same seed. */
+/** Small random worlds and requests for property tests. */
 import fc from 'fast-check';
 import { createFleet } from '../fleet/fleet.ts';
 import type { FleetNode } from '../fleet/node.ts';
@@ -141,15 +141,4 @@ export function build(plan: WorldPlan): World {
     fleet.set({ ...rest, name: `n${at}`, site: `s${site}` });
   });
   return { topology, fleet };
-}
-
-/** Numbers in [0, 1) from a seed (mulberry32: 32 bits of state, public domain). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
