@@ -6,6 +6,7 @@ export {
   type Served,
 } from './choose/choose.ts';
 export { chooseExactly, type Exact } from './choose/exact.ts';
+export * from './choose/for-world.ts';
 export { type ChooseRequest, instanceOf } from './choose/instance.ts';
 export * from './fleet/fleet.ts';
 export type { InstanceRow } from './fleet/instances.ts';
@@ -15,6 +16,7 @@ export type { World } from './place/context.ts';
 export * from './place/placer.ts';
 export { REASONS, type ReasonCode } from './place/reasons.ts';
 export type * from './place/request.ts';
+export * from './rebalance/rebalance.ts';
 export { seeded } from './seeded.ts';
 export type { SiteOrder } from './topology/site-order.ts';
 export * from './topology/topology.ts';

@@ -36,6 +36,8 @@ export interface Placer {
   place(request: PlaceRequest): Placement;
   /** Errors: as `place`. */
   explain(request: PlaceRequest): Explanation;
+  /** Of one node; undefined when there is no such node. Errors: as `place`. */
+  judge(request: PlaceRequest, node: string): NodeVerdict | undefined;
 }
 
 export function createPlacer(world: World): Placer {
@@ -74,24 +76,16 @@ export function createPlacer(world: World): Placer {
       without(request.key, () => {
         const context = contextOf(world, cache, request);
         const placement = decide(context);
-        const judged: { readonly verdict: NodeVerdict; readonly scored: Scored }[] = [];
-        for (let node = 0; node < fleet.nodes; node++) {
-          if (!fleet.columns.present[node]) continue;
-          const site = fleet.columns.site[node]!;
-          const scored = scoreOf(context, node, context.latencyMs(site));
-          const reasons = reasonsOf(context, node);
-          const { name } = fleet.node(node);
-          const verdict = {
-            node: name,
-            site: fleet.sites.name(site),
-            fits: reasons.length === 0,
-            chosen: placement.outcome === 'placed' && placement.node === name,
-            reasons,
-            score: plain(scored),
-            worstLatencyMs: context.worstMs(site),
-          };
-          judged.push({ verdict, scored });
-        }
+        const judged: Judged[] = [];
+        for (let node = 0; node < fleet.nodes; node++)
+          if (fleet.columns.present[node])
+            judged.push(
+              judge(
+                context,
+                node,
+                placement.outcome === 'placed' && placement.node === fleet.node(node).name,
+              ),
+            );
         judged.sort((a, b) => {
           if (a.verdict.fits !== b.verdict.fits) return a.verdict.fits ? -1 : 1;
           if (a.verdict.fits) return compareScores(a.scored, b.scored);
@@ -99,6 +93,35 @@ export function createPlacer(world: World): Placer {
         });
         return { placement, nodes: judged.map(({ verdict }) => verdict) };
       }),
+    judge: (request, name) =>
+      without(request.key, () => {
+        const node = fleet.find(name);
+        return node < 0 ? undefined : judge(contextOf(world, cache, request), node, false).verdict;
+      }),
+  };
+}
+
+interface Judged {
+  readonly verdict: NodeVerdict;
+  readonly scored: Scored;
+}
+
+function judge(context: Context, node: number, chosen: boolean): Judged {
+  const { fleet } = context;
+  const site = fleet.columns.site[node]!;
+  const scored = scoreOf(context, node, context.latencyMs(site));
+  const reasons = reasonsOf(context, node);
+  return {
+    scored,
+    verdict: {
+      node: fleet.node(node).name,
+      site: fleet.sites.name(site),
+      fits: reasons.length === 0,
+      chosen,
+      reasons,
+      score: plain(scored),
+      worstLatencyMs: context.worstMs(site),
+    },
   };
 }
 
