@@ -1,12 +1,12 @@
 // Everything ends at once, as when the power goes: the program, engines, guests, name server; and what lives in memory only
 // (run folder, namespaces, bridge, rules, control groups) is gone. Then the agent alone, its controller out of reach, brings
 // all back from its ledger. And: containerd killed under running containers.
-import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Instance } from '@skerry/model';
 import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cutPower, processesOf } from '../support/power.ts';
 import { skerry as cli, type Program, ROOT, startProgram } from '../support/program.ts';
 
 let skerry: Program;
@@ -44,60 +44,9 @@ const instances = () => skerry.json<Instance[]>('workload', 'instances');
 const urls = async () => (await instances()).map((one) => `http://${one.spec.network!.address}:8080/healthz`);
 const ok = async (url: string) => (await fetch(url, { signal: AbortSignal.timeout(1000) })).ok;
 
-/** Processes that carry the identity of the data folder in their arguments, and the tasks of its containers. */
-function processes(): number[] {
-  const marks = [skerry.id, skerry.dataDir];
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        const told =
-          readFileSync(`/proc/${pid}/cmdline`, 'utf8') + readFileSync(`/proc/${pid}/cgroup`, 'utf8');
-        return Number(pid) !== process.pid && marks.some((mark) => told.includes(mark));
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
-}
-const quietly = (file: string, ...args: string[]) => {
-  try {
-    execFileSync(file, args, { stdio: 'ignore' });
-  } catch {
-    // it was not there
-  }
-};
-
-/** What a reboot leaves: the disk. */
-async function cutPower(): Promise<void> {
-  await eventually('every process has ended', () => {
-    for (const pid of processes()) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // it ended by itself
-      }
-    }
-    return processes().length === 0;
-  });
-  const mounts = readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' ')[1] ?? '');
-  for (const path of mounts
-    .filter((one) => one.includes(skerry.id) || one.includes(skerry.dataDir))
-    .reverse())
-    quietly('umount', '-l', path);
-  for (const name of readdirSync('/run/netns').filter((one) => one.includes(skerry.id)))
-    quietly('ip', 'netns', 'delete', name);
-  const links = execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' }).matchAll(/^\d+: ([^:@]+)/gm);
-  for (const [, name] of links) if (name!.includes(skerry.id)) quietly('ip', 'link', 'delete', name!);
-  for (const family of ['inet', 'bridge']) quietly('nft', 'delete', 'table', family, `skerry_${skerry.id}`);
-  rmSync(`/run/skerry/${skerry.id}`, { recursive: true, force: true });
-}
-
 test('containerd killed under running containers: they go on, the same processes, and new ones can be made', async () => {
   const before = Object.fromEntries((await instances()).map((one) => [one.metadata.name, one.status.pid]));
-  const engine = processes().filter((pid) =>
+  const engine = processesOf(skerry).filter((pid) =>
     /^containerd\0/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8')),
   );
   expect(engine).toHaveLength(1);
@@ -119,7 +68,7 @@ test('containerd killed under running containers: they go on, the same processes
 test('after a power cut the agent alone brings all back from its ledger', async () => {
   const before = await urls();
   expect(before).toHaveLength(ALL);
-  await cutPower();
+  await cutPower(skerry);
   expect(await Promise.all(before.map((url) => ok(url).catch(() => false)))).toEqual(Array(ALL).fill(false));
   const begun = performance.now();
   await skerry.run('up', '--detach', '--alone');

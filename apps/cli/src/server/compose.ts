@@ -21,6 +21,7 @@ import {
   createVmRuntime,
   openSimFolder,
   type Runtime,
+  removeUnrecorded,
 } from '@skerry/runtimes';
 import { openSqliteStore, type Store } from '@skerry/store';
 import { VERSION } from '../version.ts';
@@ -68,6 +69,8 @@ export async function composeNode(
 ): Promise<NodeParts> {
   const { engine, docker, podman } = engineChoice(identity, options);
   const socketPath = docker ?? podman;
+  const removed = await removeUnrecorded(identity, signal);
+  if (removed.length > 0) logger.warn({ removed }, 'removed what was left of guests that nobody knows');
   const subnet = await subnetOf(identity, signal);
   const images = await createImageStore({ dataDir: identity.dataDir });
   const network = createLinuxNetwork({ identity, subnet, logger: logger.child({ room: 'network' }) });

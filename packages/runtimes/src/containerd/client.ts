@@ -103,12 +103,15 @@ export const alreadyExists = (error: unknown) => failedWith(error, status.ALREAD
 /** The folder of a task that is in the way of a new one. */
 export const folderInTheWay = (error: unknown): string | undefined =>
   error instanceof EngineFailure ? /mkdir (\S+): file exists/.exec(error.message)?.[1] : undefined;
+/** Its folder was taken away from under it: by the end of an attempt that was broken off and had the same folder. */
+const FOLDER_TAKEN =
+  /getwd: no such file or directory|v2\.task\/[^/\s]+\/[^/\s]+(\/(config\.json|address|log|work|runtime|options\.json|rootfs))?: no such file or directory/;
 const KNOWN_TO_RUNC = /container with given ID already exists/;
 /** Of a task: it is there, or on its way out: its folder goes last, and runc's word of it. */
 export const isStillThere = (error: unknown) =>
   alreadyExists(error) ||
   folderInTheWay(error) !== undefined ||
-  (error instanceof EngineFailure && KNOWN_TO_RUNC.test(error.message));
+  (error instanceof EngineFailure && (KNOWN_TO_RUNC.test(error.message) || FOLDER_TAKEN.test(error.message)));
 /** The engine answers, and what it asked for us did not in time. */
 export const isLate = (error: unknown) => failedWith(error, status.DEADLINE_EXCEEDED);
 export const isUnavailable = (error: unknown) =>
