@@ -12,6 +12,9 @@ export const UNREACHED_MS = 10_000;
 const STEPS = 1e6;
 const rounded = (ms: number): number => Math.round(ms * STEPS) / STEPS;
 
+/** Sites by which one step of reading goes on. */
+const STRIDE = 8;
+
 export interface NearSource {
   readonly order: SiteOrder;
   /** Above 0. */
@@ -24,7 +27,7 @@ export interface NearOrder {
   meanMs(place: number): number;
   /** From the farthest access point; Infinity when one can not reach it. */
   worstMs(place: number): number;
-  /** The place of a site; -1 when no access point reaches it. Finds them all. */
+  /** The place of a site; -1 when no access point reaches it. Looks as far as that site. */
   placeOf(site: number): number;
 }
 
@@ -32,7 +35,8 @@ export function createNearOrder(sources: readonly NearSource[]): NearOrder {
   const [only] = sources;
   const places = new Map<number, number>();
   const placeOf = (order: NearOrder, site: number) => {
-    for (let place = places.size; order.site(place) >= 0; place++) places.set(order.site(place), place);
+    for (let place = places.size; !places.has(site) && order.site(place) >= 0; place++)
+      places.set(order.site(place), place);
     return places.get(site) ?? -1;
   };
   if (only && sources.length === 1) {
@@ -58,17 +62,24 @@ export function createNearOrder(sources: readonly NearSource[]): NearOrder {
   const read = (count: number) => {
     for (let target = events + count; events < target; ) {
       let nearest = Number.POSITIVE_INFINITY;
+      let first = -1;
       for (let at = 0; at < sources.length; at++) {
         const { order } = sources[at]!;
         if (order.site(cursors[at]!) < 0) continue;
-        nearest = Math.min(nearest, order.latencyMs(cursors[at]!));
+        const latencyMs = order.latencyMs(cursors[at]!);
+        if (latencyMs >= nearest) continue;
+        nearest = latencyMs;
+        first = at;
       }
       if (nearest === Number.POSITIVE_INFINITY) {
         done = true;
         return;
       }
-      // All within this radius, and a quarter more at least, so that a step never reads a single site.
-      radius = Math.max(nearest, radius * 1.25);
+      // Some sites farther in the order that is nearest, so that a step reads neither a single site nor a whole city.
+      const { order } = sources[first]!;
+      let ahead = cursors[first]!;
+      while (ahead < cursors[first]! + STRIDE && order.site(ahead + 1) >= 0) ahead++;
+      radius = order.latencyMs(ahead);
       for (let at = 0; at < sources.length; at++) {
         const { order, weight } = sources[at]!;
         for (;;) {
@@ -111,7 +122,7 @@ export function createNearOrder(sources: readonly NearSource[]): NearOrder {
     site(place) {
       while (place >= final) {
         if (done) return -1;
-        read(Math.max(16, events));
+        read(Math.max(16, events >> 1));
         order();
       }
       return found[place]!.site;

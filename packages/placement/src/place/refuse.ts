@@ -14,11 +14,13 @@ export function refuse(context: Context): Refused {
   const counts = new Map<ReasonCode, { code: ReasonCode; nodes: number; example: string }>();
   const within: string[] = [];
   const bounded = context.maxLatencyMs !== Number.POSITIVE_INFINITY;
+  const near = bounded ? sitesWithin(context) : undefined;
   let nodes = 0;
   for (let node = 0; node < fleet.nodes; node++) {
     if (!fleet.columns.present[node]) continue;
     nodes++;
-    const check = CHECKS.find((one) => one.fails(context, node));
+    const tooFar = near !== undefined && !near.has(fleet.columns.site[node]!);
+    const check = CHECKS.find((one) => (one.code === 'latency' ? tooFar : one.fails(context, node)));
     if (!check) continue;
     let count = counts.get(check.code);
     if (!count) {
@@ -26,12 +28,7 @@ export function refuse(context: Context): Refused {
       counts.set(check.code, count);
     }
     count.nodes++;
-    if (
-      bounded &&
-      within.length < NAMED &&
-      context.worstMs(fleet.columns.site[node]!) <= context.maxLatencyMs
-    )
-      within.push(check.tell(context, node).text);
+    if (bounded && !tooFar && within.length < NAMED) within.push(check.tell(context, node).text);
   }
   const reasons = [...counts.values()].sort((a, b) => b.nodes - a.nodes || (a.code < b.code ? -1 : 1));
   const [first] = reasons;
@@ -58,6 +55,17 @@ export function refuse(context: Context): Refused {
     reasons,
     ...(best && { best }),
   };
+}
+
+/** Those that are within the bound of every access point, found without looking any farther. */
+function sitesWithin({ near, maxLatencyMs }: Context): Set<number> {
+  const within = new Set<number>();
+  for (let at = 0; near; at++) {
+    const site = near.site(at);
+    if (site < 0 || near.meanMs(at) > maxLatencyMs) break;
+    if (near.worstMs(at) <= maxLatencyMs) within.add(site);
+  }
+  return within;
 }
 
 function bestWithoutBound(context: Context): BestToBeHad | undefined {

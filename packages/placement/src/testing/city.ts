@@ -81,8 +81,12 @@ export interface EdgeSize {
 const ACROSS_MS = 20;
 const HOP_MS = 0.2;
 
-/** Sites linked to their nearest neighbours, access points to the two sites nearest to them. Nodes are `node-SITE-NUMBER`. */
-export function edgeWorld(shape: Shape, size: EdgeSize, random: () => number): World {
+/** Sites linked to their nearest neighbours, access points to the two sites nearest to them; `besides` is one at the same site. Nodes are `node-SITE-NUMBER`. */
+export function edgeWorld(
+  shape: Shape,
+  size: EdgeSize,
+  random: () => number,
+): World & { besides(accessPoint: number): number } {
   const names = createNames();
   const topology = createTopology({ sites: names });
   const fleet = createFleet({ sites: names });
@@ -120,20 +124,33 @@ export function edgeWorld(shape: Shape, size: EdgeSize, random: () => number): W
         runtimes: { container: { overheadBytes: 2 ** 20, accelerated: true } },
         cpus: 16,
         cpuOvercommit: 4,
-        memoryBytes: 2 ** 31,
+        memoryBytes: 2 ** 32,
         diskBytes: 2 ** 40,
         addresses: 1000,
         ready: true,
         schedulable: true,
       });
   });
+  const bySite = new Map<number, number[]>();
+  const siteOf: number[] = [];
   accessPoints.forEach((point, at) => {
     topology.add('access-point', `ap-${at}`);
-    for (const { at: site, far } of nearest(point, 2, -1))
+    const two = nearest(point, 2, -1);
+    const [first] = two;
+    siteOf[at] = first!.at;
+    bySite.set(first!.at, [...(bySite.get(first!.at) ?? []), at]);
+    for (const { at: site, far } of two)
       topology.link(`radio-${at}-${site}`, {
         between: [`ap-${at}`, `site-${site}`],
         latencyMs: 0.5 + ACROSS_MS * far,
       });
   });
-  return { topology, fleet };
+  return {
+    topology,
+    fleet,
+    besides(accessPoint) {
+      const neighbours = bySite.get(siteOf[accessPoint]!)!;
+      return neighbours[(neighbours.indexOf(accessPoint) + 1) % neighbours.length]!;
+    },
+  };
 }
