@@ -6,6 +6,7 @@ import { benchApi } from './api.ts';
 import { benchContainer } from './container.ts';
 import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
 import { benchPebble } from './pebble.ts';
+import { benchPlacement } from './placement.ts';
 import { asMarkdown, asText, type Finding, pressure, surroundings } from './report.ts';
 import { type Skerry, startSkerry } from './skerry.ts';
 import { benchStore } from './store.ts';
@@ -31,6 +32,7 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   idle: withSkerry(benchIdle),
   api: withSkerry(benchApi),
   store: benchStore,
+  placement: benchPlacement,
 };
 
 const asked = process.argv.slice(2);
