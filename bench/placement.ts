@@ -130,9 +130,10 @@ async function stage(
   return { perSecond, durablePerSecond, latenciesMs, worldBytes, refused };
 }
 
-function quality(count: number): { readonly gaps: number[]; readonly proved: number } {
+/** Shares above the proved optimum; where none was proved in time, above its lower bound. */
+function quality(count: number): { readonly gaps: number[]; readonly unproved: number[] } {
   const gaps: number[] = [];
-  let proved = 0;
+  const unproved: number[] = [];
   for (let seed = 1; seed <= count; seed++) {
     const random = seeded(seed);
     const request = chooseInstance(
@@ -147,10 +148,9 @@ function quality(count: number): { readonly gaps: number[]; readonly proved: num
     );
     const choice = chooseSites(request, { seed });
     const exact = chooseExactly(instanceOf(request), { start: choice.sites, maxNodes: 60 });
-    if (exact.proved) proved++;
-    gaps.push(choice.totalMs / exact.bound - 1);
+    (exact.proved ? gaps : unproved).push(choice.totalMs / exact.bound - 1);
   }
-  return { gaps, proved };
+  return { gaps, unproved };
 }
 
 function large(): { readonly rows: string[][]; readonly gaps: number[]; readonly timesMs: number[] } {
@@ -181,12 +181,20 @@ function large(): { readonly rows: string[][]; readonly gaps: number[]; readonly
   return { rows, gaps, timesMs };
 }
 
+const row = (name: string, gaps: readonly number[]) => [
+  name,
+  String(gaps.length),
+  gaps.length === 0 ? '' : percent(median(gaps)),
+  gaps.length === 0 ? '' : percent(Math.max(...gaps)),
+];
 const percent = (share: number) => `${digits(Math.max(0, share) * 100)} %`;
 
 export async function benchPlacement(runs: number): Promise<Finding> {
   const folder = mkdtempSync(join(tmpdir(), 'skbench-'));
   const store = openSqliteStore({ path: join(folder, 'store.db') });
   try {
+    // Compiled and warm before anything counts.
+    await stage('random', { ...FULL, sites: 100, accessPoints: 500 }, 10_000, 5000, store);
     const shapes: { shape: Shape; result: Stage }[] = [];
     for (const shape of SHAPES)
       shapes.push({ shape, result: await stage(shape, FULL, INSTANCES, MEASURED, store) });
@@ -242,11 +250,11 @@ export async function benchPlacement(runs: number): Promise<Finding> {
         rows: big.rows,
       },
       {
-        title: `Choices against the optimum (${exact.gaps.length} instances, up to 40 sites and 200 clients)`,
-        columns: ['', 'above the optimum'],
+        title: `Choices against the optimum (up to 40 sites and 200 clients)`,
+        columns: ['', 'instances', 'median', 'worst'],
         rows: [
-          ['median', percent(median(exact.gaps))],
-          ['worst', percent(Math.max(...exact.gaps))],
+          row('above the proved optimum', exact.gaps),
+          row('above its lower bound, where the proof was given up', exact.unproved),
         ],
       },
     ];
@@ -266,7 +274,7 @@ export async function benchPlacement(runs: number): Promise<Finding> {
           kept: exponent < MAX_EXPONENT,
         },
         {
-          promise: 'chosen sites within 1 % of the optimum in the median and 3 % in the worst',
+          promise: 'chosen sites within 1 % of the proved optimum in the median and 3 % in the worst',
           measured: `${percent(median(exact.gaps))} and ${percent(Math.max(...exact.gaps))}`,
           kept: median(exact.gaps) <= 0.01 && Math.max(...exact.gaps) <= 0.03,
         },
@@ -280,7 +288,7 @@ export async function benchPlacement(runs: number): Promise<Finding> {
       notes: [
         'Nine in ten requests are near one access point, the others near two neighbours; 15 % have a bound of 10 ms, 15 % spread over sites. Before each placement one old instance is given back.',
         `Bindings: one transaction each (a put, and the delete of the old one), ${COMMIT} in flight, which the store commits together.`,
-        `Optimum: branch and bound, proved for ${exact.proved} of ${exact.gaps.length}; for the others its lower bound, so the true distance is smaller.`,
+        `Optimum: the project's own branch and bound, proved within 60 nodes for ${exact.gaps.length} of ${exact.gaps.length + exact.unproved.length} instances; the verdict is on these. A lower bound lies below the optimum, so the true distance is smaller than what is shown.`,
       ],
       samples: {
         growthMicroseconds: growth.map(({ microseconds }) => microseconds),
