@@ -11,7 +11,7 @@ import { createEstimator } from './swap.ts';
 export interface ChooseOptions {
   /** Default 1. */
   readonly seed?: number;
-  /** Clients looked at, all estimates together; default 8 million. */
+  /** Clients looked at, all estimates together; default 5 million. */
   readonly work?: number;
   /** Times that the best choice is shaken and improved again; default 40. */
   readonly restarts?: number;
@@ -125,7 +125,7 @@ function improve(
 export function chooseSites(request: ChooseRequest, options: ChooseOptions = {}): Choice {
   const instance = instanceOf(request);
   const random = seeded(options.seed ?? 1);
-  const budget = { left: options.work ?? 8_000_000 };
+  const budget = { left: options.work ?? 5_000_000 };
   let best = assign(instance, greedy(instance));
   if (instance.replicas > 0 && instance.replicas < instance.sites) {
     budget.left -= best.work;

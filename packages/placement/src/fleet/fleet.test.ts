@@ -146,4 +146,21 @@ describe('the fleet', () => {
     fleet.set(node('a', { site: 's' }));
     expect(best()).toBe('b,a');
   });
+
+  it('leaves its neighbours as they are when a node that was removed gets something back', () => {
+    const fleet = createFleet();
+    for (const name of ['a', 'b', 'c']) fleet.set(node(name, { site: 's' }));
+    fleet.take('i', { node: 'a', cpus: 1, memoryBytes: GiB, diskBytes: 0 });
+    fleet.remove('a');
+    fleet.give('i');
+    const place = fleet.at(fleet.sites.find('s'))!;
+    const seen: string[] = [];
+    place.ranking.descend(0, (position) => {
+      seen.push(fleet.node(place.nodes[position]!).name);
+      return false;
+    });
+    expect(seen).toEqual(['b', 'c']);
+    fleet.set(node('a', { site: 's' }));
+    expect(fleet.columns.memoryFreeBytes[fleet.find('a')]).toBe(8 * GiB);
+  });
 });

@@ -69,7 +69,7 @@ export interface Topology {
 
 export interface TopologyOptions {
   readonly sites?: Names;
-  /** Bound of `kept`; over it the searches used longest ago are dropped. Default 4 million: 64 MB. */
+  /** Bound of `kept`; over it the searches used longest ago are dropped. Default 8 million: 128 MB. */
   readonly keepVertices?: number;
 }
 
@@ -77,7 +77,7 @@ export interface TopologyOptions {
 const MEASURE_DEPTH = 256;
 
 export function createTopology(options: TopologyOptions = {}): Topology {
-  const keepVertices = options.keepVertices ?? 4_000_000;
+  const keepVertices = options.keepVertices ?? 8_000_000;
   const sites = options.sites ?? createNames();
   const graph = createGraph();
   const searcher = createSearcher(graph);
