@@ -54,6 +54,7 @@ export class Peer {
 
   /** The ports of connections come round again; those that are in use are passed over. */
   private freePort(): number {
+    if (this.clients.size > LAST_PORT - FIRST_PORT) throw new Error('every port has a connection');
     do {
       this.nextPort = this.nextPort === LAST_PORT ? FIRST_PORT : this.nextPort + 1;
     } while (this.clients.has(this.nextPort));

@@ -30,6 +30,7 @@ export class TcpClient {
   private early = new Map<number, Buffer>();
   private guestFin: number | undefined;
   private finWanted = false;
+  private finSent = false;
   private rtoMs = RTO_MS;
   private timer: NodeJS.Timeout | undefined;
   private waiting = new Set<() => void>();
@@ -125,11 +126,17 @@ export class TcpClient {
     );
     if (this.heard.length > 8) this.heard.shift();
     if (s.flags & RST) this.takeReset(s);
-    else if (this.state === 'connecting') this.takeSynAck(s);
-    else if (s.flags & SYN) this.acknowledge();
+    else if (this.state === 'connecting') {
+      // Of a connection before this one, which the guest has not forgotten: it is told that there is none (RFC 9293, 3.10.7.3).
+      if (s.flags & ACK && s.ack !== (this.una + 1) >>> 0)
+        this.peer.sendSegment(this.segment({ seq: s.ack, ack: 0, flags: RST }));
+      else this.takeSynAck(s);
+    } else if (s.flags & SYN) this.acknowledge();
     else {
       this.takeAck(s);
       this.takeData(s);
+      // Both sides have said all: the port is free again.
+      if (this.state === 'ended' && this.finSent && !this.finWanted) this.abandon();
     }
     for (const check of [...this.waiting]) check();
   }
@@ -223,6 +230,7 @@ export class TcpClient {
       const data = this.outbox.subarray(sent, sent + length);
       this.peer.sendSegment(this.segment({ seq: this.nextSeq, flags: ACK | PSH | (fin ? FIN : 0), data }));
       this.nextSeq = (this.nextSeq + length + (fin ? 1 : 0)) >>> 0;
+      this.finSent ||= fin;
       if (fin) break;
     }
     const outstanding = this.outbox.length > 0 || this.finWanted;
