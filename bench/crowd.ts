@@ -6,18 +6,18 @@ import { firstAnswer, manifestOf, type Skerry } from './skerry.ts';
 import { digits, median, percentile } from './statistics.ts';
 
 const MB = 1e6;
-const inMB = (bytes: number) => `${digits(bytes / MB)} MB`;
+export const inMB = (bytes: number) => `${digits(bytes / MB)} MB`;
 const isRunning = ({ status }: { status: { phase: string } }) => status.phase === 'running';
 
-interface Wanted {
+export interface Wanted {
   readonly name: string;
-  readonly runtime: 'container' | 'unikernel';
+  readonly runtime: 'container' | 'unikernel' | 'vm' | 'system';
   readonly replicas: number;
   readonly cpus: number;
 }
 
 /** Applies all in one manifest; times are milliseconds after the acknowledgement, one for each guest. */
-async function startAll(skerry: Skerry, wanted: readonly Wanted[]) {
+export async function startAll(skerry: Skerry, wanted: readonly Wanted[]) {
   const guests = wanted.flatMap(({ name, runtime, replicas }) =>
     Array.from({ length: replicas }, (_, at) => ({ name: `${name}-${at}`, runtime })),
   );
@@ -40,7 +40,7 @@ async function startAll(skerry: Skerry, wanted: readonly Wanted[]) {
 }
 
 /** Shares of one processor that each process took, over `seconds`. */
-async function idleShares(pids: readonly number[], seconds: number): Promise<Map<number, number>> {
+export async function idleShares(pids: readonly number[], seconds: number): Promise<Map<number, number>> {
   const before = pids.map(cpuMs);
   const begunMs = performance.now();
   await pause(seconds * 1000);
@@ -48,8 +48,8 @@ async function idleShares(pids: readonly number[], seconds: number): Promise<Map
   return new Map(pids.map((pid, at) => [pid, Math.max(0, cpuMs(pid) - before[at]!) / tookMs]));
 }
 
-const percent = (share: number) => `${digits(share * 100)} % of a core`;
-const everything = (skerry: Skerry) => processesOf([skerry.program.id, skerry.program.dataDir]);
+export const percent = (share: number) => `${digits(share * 100)} % of a core`;
+export const everything = (skerry: Skerry) => processesOf([skerry.program.id, skerry.program.dataDir]);
 
 export async function benchForty(skerry: Skerry): Promise<Finding> {
   const started = await startAll(skerry, [{ name: 'crowd', runtime: 'unikernel', replicas: 40, cpus: 0.5 }]);

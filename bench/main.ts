@@ -5,11 +5,15 @@ import { ROOT } from '../tests/support/program.ts';
 import { benchApi } from './api.ts';
 import { benchContainer } from './container.ts';
 import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
+import { benchDockerEngine } from './docker-engine.ts';
+import { benchMachine } from './machine.ts';
+import { benchMixed } from './mixed.ts';
 import { benchPebble } from './pebble.ts';
 import { benchPlacement } from './placement.ts';
 import { asMarkdown, asText, type Finding, pressure, surroundings } from './report.ts';
 import { type Skerry, startSkerry } from './skerry.ts';
 import { benchStore } from './store.ts';
+import { benchSystem } from './system.ts';
 
 const RUNS = Math.max(1, Number(process.env.BENCH_RUNS ?? 12));
 
@@ -30,6 +34,10 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   forty: withSkerry(benchForty),
   crowd: withSkerry(benchCrowd),
   idle: withSkerry(benchIdle),
+  machine: withSkerry(benchMachine),
+  system: withSkerry(benchSystem),
+  'docker-engine': benchDockerEngine,
+  mixed: benchMixed,
   api: withSkerry(benchApi),
   store: benchStore,
   placement: benchPlacement,

@@ -50,3 +50,25 @@ export function processesOf(marks: readonly string[]): number[] {
 }
 
 export const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+/** Proportional memory of a QEMU without its guest's own, which is a shared file of memory (memfd). */
+export function hypervisorBytes(pid: number): number {
+  let own = 0;
+  let isGuests = false;
+  for (const line of read(`/proc/${pid}/smaps`).split('\n')) {
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isGuests = line.includes('/memfd:');
+    else if (!isGuests && line.startsWith('Pss:')) own += Number(/(\d+) kB/.exec(line)?.[1] ?? 0) * 1024;
+  }
+  return own;
+}
+/** What would be free if this process alone were gone, without its guest's own memory. */
+export function ownBytes(pid: number): number {
+  let own = 0;
+  let isGuests = false;
+  for (const line of read(`/proc/${pid}/smaps`).split('\n')) {
+    if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isGuests = line.includes('/memfd:');
+    else if (!isGuests && /^Private_(Clean|Dirty):/.test(line))
+      own += Number(/(\d+) kB/.exec(line)?.[1] ?? 0) * 1024;
+  }
+  return own;
+}

@@ -8,11 +8,13 @@ import { background, end, run } from './program.ts';
 const START_LIMIT_MS = 30_000;
 
 export interface Engines {
+  /** Of the dockerd. */
+  readonly dockerSocket: string;
   /** `ctr run --detach`: milliseconds from calling it to its end, when the process runs. */
   ctrRun(name: string): Promise<number>;
   ctrRemove(name: string): Promise<void>;
   /** `docker run --detach`, likewise: on Docker's own bridge, or with `--network none`. */
-  dockerRun(name: string, network: 'bridge' | 'none'): Promise<number>;
+  dockerRun(name: string, network: 'bridge' | 'none', options?: readonly string[]): Promise<number>;
   dockerRemove(name: string): Promise<void>;
   end(): Promise<void>;
 }
@@ -87,12 +89,14 @@ export async function startEngines(archive: string, image: string): Promise<Engi
     throw error;
   }
   return {
+    dockerSocket: at('d.sock'),
     ctrRun: (name) => ctr('run', '--detach', `docker.io/library/${image}`, name),
     async ctrRemove(name) {
       await ctr('tasks', 'delete', '--force', name);
       await ctr('containers', 'delete', name);
     },
-    dockerRun: (name, network) => docker('run', '--detach', '--network', network, '--name', name, image),
+    dockerRun: (name, network, options = []) =>
+      docker('run', '--detach', '--network', network, ...options, '--name', name, image),
     dockerRemove: async (name) => void (await docker('rm', '--force', name)),
     end: stop,
   };

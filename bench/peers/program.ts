@@ -3,10 +3,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 
 /** Runs to its end, not to that of what it left running; returns milliseconds. Errors: what it said, when its status is not 0. */
-export function run(file: string, args: readonly string[]): Promise<number> {
+export function run(
+  file: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const begunMs = performance.now();
-    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: 60_000 });
+    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: 60_000, env });
     let stderr = '';
     child.stderr.on('data', (chunk) => {
       stderr += chunk;

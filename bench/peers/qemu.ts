@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { firstAnswer, PEBBLE } from '../skerry.ts';
-import { background, end, run } from './program.ts';
+import { background, end } from './program.ts';
+import { makeWire } from './wire.ts';
 
 const NETWORK = '198.18.77'; // of the range for benchmarks, RFC 2544
 
@@ -17,25 +18,8 @@ export interface HandMade {
 }
 
 export async function qemuByHand(functionPath: string): Promise<HandMade> {
-  const bridge = `skb${process.pid}`;
-  const tap = `skt${process.pid}`;
   const folder = mkdtempSync(join(tmpdir(), 'skbench-'));
-  const ip = (text: string) => run('ip', text.split(' '));
-  const stop = async () => {
-    await ip(`link delete ${tap}`).catch(() => undefined);
-    await ip(`link delete ${bridge}`).catch(() => undefined);
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    await ip(`link add ${bridge} type bridge`);
-    await ip(`addr add ${NETWORK}.1/24 dev ${bridge}`);
-    await ip(`link set ${bridge} up`);
-    await ip(`tuntap add ${tap} mode tap`);
-    await ip(`link set ${tap} master ${bridge} up`);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  const wire = await makeWire(NETWORK, folder, false);
   const command = [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', 'microvm,acpi=off,pit=off,pic=off,rtc=on,usb=off'],
@@ -44,13 +28,13 @@ export async function qemuByHand(functionPath: string): Promise<HandMade> {
     ...['-kernel', PEBBLE, '-initrd', functionPath],
     ...['-append', `ip=${NETWORK}.2/24 gw=${NETWORK}.1 port=8080 name=hand`],
     ...['-serial', `file:${join(folder, 'console')}`],
-    ...['-netdev', `tap,id=n0,ifname=${tap},script=no,downscript=no`],
+    ...['-netdev', `tap,id=n0,ifname=${wire.tap},script=no,downscript=no`],
     ...['-device', 'virtio-net-device,netdev=n0,mac=02:53:0a:00:00:02'],
     ...['-device', 'isa-debug-exit,iobase=0x501,iosize=2'],
   ];
   return {
     async start() {
-      await ip(`neigh flush dev ${bridge}`);
+      await wire.forget();
       const begunMs = performance.now();
       const qemu = background('qemu-system-x86_64', command, join(folder, 'qemu.log'));
       try {
@@ -59,6 +43,9 @@ export async function qemuByHand(functionPath: string): Promise<HandMade> {
         await end(qemu);
       }
     },
-    end: stop,
+    async end() {
+      await wire.end();
+      rmSync(folder, { recursive: true, force: true });
+    },
   };
 }
