@@ -1,0 +1,58 @@
+// What an agent says is stored only where it has the shape that it should have.
+import type { ControllerLink } from '@skerry/contract';
+import { expect, test } from 'vitest';
+import { checkedLink } from './report-check.ts';
+
+const heard: unknown[] = [];
+const link = checkedLink({
+  register: async (report) => void heard.push(report),
+  report: async (_, observed) => void heard.push(observed),
+  desired: async function* () {},
+} as ControllerLink);
+
+const node = {
+  name: 'north',
+  status: {
+    arch: 'amd64',
+    version: '0.1.0',
+    kernel: '6.1',
+    subnet: '10.66.0.0/22',
+    capacity: { cpus: 2, memoryBytes: 1, diskBytes: 1 },
+    findings: [],
+  },
+  overheadBytes: { container: 4 },
+};
+const status = { phase: 'running', observedGeneration: 1, health: 'healthy', restartCount: 0, exits: [] };
+const present = { uid: 'u', state: 'present', status, events: [] };
+const report = (instances: unknown[], volumes: unknown[] = []) =>
+  link.report('north', { generation: 1, instances, volumes } as never);
+
+test('what is as it should be is passed on as it is', async () => {
+  await link.register(node as never);
+  await report([present, { uid: 'v', state: 'absent' }], [{ uid: 'w', state: 'ready' }]);
+  expect(heard).toHaveLength(2);
+});
+
+test.each([
+  ['a phase that there is none of', [{ ...present, status: { ...status, phase: 'dreaming' } }]],
+  ['no status', [{ uid: 'u', state: 'present', events: [] }]],
+  [
+    'a flood of events',
+    [{ ...present, events: Array(2000).fill({ atMs: 1, type: 'normal', reason: 'x', message: 'y' }) }],
+  ],
+  [
+    'a date beyond all dates',
+    [{ ...present, events: [{ atMs: 1e17, type: 'normal', reason: 'x', message: 'y' }] }],
+  ],
+  ['no list', 'all of them'],
+])('%s is refused', async (_, instances) => {
+  await expect(report(instances as never)).rejects.toMatchObject({ code: 'request_invalid' });
+});
+
+test.each([
+  ['a subnet that is a number', { ...node, status: { ...node.status, subnet: 5 } }],
+  ['an overhead below nothing', { ...node, overheadBytes: { container: -1 } }],
+  ['nothing', undefined],
+])('a registration with %s is refused', async (_, value) => {
+  await expect(link.register(value as never)).rejects.toMatchObject({ code: 'request_invalid' });
+});
