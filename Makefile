@@ -11,7 +11,7 @@ setup: ## what apt and npm have to give, and what is built from source
 setup-test:
 	@scripts/setup.sh --with-test-tools
 
-demo: setup ## the main job, shown: two guests from one manifest, an answer from each, a kill -9 survived
+demo: setup-test ## the main job, shown: a guest of each kind, an answer from each, times beside the engines by hand, a kill -9 survived
 	@scripts/demo.sh
 
 check: setup ## types, lint, the rules of the house; no guests

@@ -15,7 +15,8 @@ const CHOICES: readonly { readonly words: Words; readonly text: string }[] = [
 ];
 const CHOICE_RUNS = 3;
 
-export async function benchMachine(skerry: Skerry, runs: number): Promise<Finding> {
+/** `withChoices`: also what each choice of machine and devices gains. */
+export async function benchMachine(skerry: Skerry, runs: number, withChoices = true): Promise<Finding> {
   const hand = await machineByHand();
   const qemu: number[] = [];
   const own: number[] = [];
@@ -42,7 +43,7 @@ export async function benchMachine(skerry: Skerry, runs: number): Promise<Findin
       plain: () => hand.start('plain'),
     });
     const choices: { text: string; samples: number[] }[] = [];
-    for (const { words, text } of CHOICES) {
+    for (const { words, text } of withChoices ? CHOICES : []) {
       const taken: number[] = [];
       for (let run = 0; run < Math.min(runs, CHOICE_RUNS); run++) taken.push(await hand.start(words));
       choices.push({ text, samples: taken });

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../tests/support/program.ts';
 import { benchApi } from './api.ts';
+import { benchBeside } from './beside.ts';
 import { benchContainer } from './container.ts';
 import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
 import { benchDockerEngine } from './docker-engine.ts';
@@ -43,10 +44,15 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   placement: benchPlacement,
 };
 
+/** Run only where they are named. */
+const ON_REQUEST: typeof BENCHES = { beside: withSkerry(benchBeside) };
+
 const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in BENCHES));
+const unknown = asked.filter((name) => !(name in BENCHES || name in ON_REQUEST));
 if (unknown.length > 0) {
-  console.error(`no such benchmark: ${unknown.join(', ')}; there are: ${Object.keys(BENCHES).join(', ')}`);
+  console.error(
+    `no such benchmark: ${unknown.join(', ')}; there are: ${Object.keys({ ...BENCHES, ...ON_REQUEST }).join(', ')}, fuzz`,
+  );
   process.exit(2);
 }
 const where = surroundings();
@@ -55,7 +61,7 @@ const begun = performance.now();
 let failed = false;
 for (const name of asked.length > 0 ? asked : Object.keys(BENCHES)) {
   try {
-    const finding = await BENCHES[name]!(RUNS);
+    const finding = await (BENCHES[name] ?? ON_REQUEST[name])!(RUNS);
     findings.push(finding);
     console.log(asText(finding));
   } catch (error) {
@@ -71,7 +77,8 @@ console.log(
       : `; in the last minute ${waited} % of the time something waited for a processor`),
 );
 const verdicts = findings.flatMap((finding) => finding.verdicts);
-console.log(`${verdicts.filter(({ kept }) => kept).length} of ${verdicts.length} promises kept`);
+if (verdicts.length > 0)
+  console.log(`${verdicts.filter(({ kept }) => kept).length} of ${verdicts.length} promises kept`);
 // Only a whole and full run is worth keeping.
 if (asked.length === 0 && RUNS >= 10 && !failed) {
   const folder = join(ROOT, 'bench/results');

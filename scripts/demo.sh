@@ -76,6 +76,10 @@ show "curl http://$harbour:8080/"
 get "http://$harbour:8080/"
 run workload instances
 
+bold 'How soon, beside the same by hand with each engine (a second instance of the program, gone afterwards)'
+show 'scripts/bench.sh beside'
+scripts/bench.sh beside | grep -v '^[0-9]* benchmarks in'
+
 bold 'kill -9 of the program: the guests go on, and are found again'
 before=$(pids)
 echo "$before"
