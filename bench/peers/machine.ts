@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pssBytes } from '../processes.ts';
 import { firstAnswer, HARBOUR } from '../skerry.ts';
 import { background, end, run } from './program.ts';
 import { makeWire } from './wire.ts';
@@ -16,8 +17,8 @@ const NETWORK = '198.18.78'; // of the range for benchmarks, RFC 2544
 export type Words = 'alike' | 'plain' | 'q35' | 'vga' | 'tb-usual';
 
 export interface HandMachine {
-  /** Milliseconds from starting QEMU to the guest's first HTTP answer. */
-  start(words: Words): Promise<number>;
+  /** Milliseconds from starting QEMU to the guest's first HTTP answer, and what all of it takes of memory then (PSS). */
+  start(words: Words): Promise<{ readonly ms: number; readonly pssBytes: number }>;
   end(): Promise<void>;
 }
 
@@ -60,7 +61,8 @@ export async function machineByHand(): Promise<HandMachine> {
       const begunMs = performance.now();
       const qemu = background('qemu-system-x86_64', command, join(folder, 'qemu.log'));
       try {
-        return (await firstAnswer(`${NETWORK}.2`, '/healthz', EVERY_MS)) - begunMs;
+        const ms = (await firstAnswer(`${NETWORK}.2`, '/healthz', EVERY_MS)) - begunMs;
+        return { ms, pssBytes: pssBytes(qemu.pid!) };
       } finally {
         await end(qemu);
       }
