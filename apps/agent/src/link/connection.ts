@@ -122,11 +122,14 @@ export class ControllerConnection implements ControllerLink {
     });
     const over = new AbortController();
     let isAnswered = true;
-    const ping = setInterval(() => {
-      if (!isAnswered) return socket.terminate();
-      isAnswered = false;
-      socket.ping();
-    }, PING_MS).unref();
+    let ping: NodeJS.Timeout | undefined;
+    const beginPings = () => {
+      ping = setInterval(() => {
+        if (!isAnswered) return socket.terminate();
+        isAnswered = false;
+        socket.ping();
+      }, PING_MS).unref();
+    };
     socket.on('pong', () => {
       isAnswered = true;
     });
@@ -179,6 +182,7 @@ export class ControllerConnection implements ControllerLink {
       });
       socket.on('open', () => {
         if (this.#closed) return socket.terminate();
+        beginPings();
         const open = { peer, socket, link: remoteController(peer, known) };
         this.#open = open;
         this.#renewLater();
