@@ -7,5 +7,4 @@ export { createQemuRuntime, type QemuRuntimeOptions } from './qemu/runtime.ts';
 export { createSimMemory, openSimFolder, type SimRecords } from './sim/records.ts';
 export { createSimRuntime, type SimOptions, type SimRuntime } from './sim/runtime.ts';
 export { removeUnrecorded } from './unrecorded.ts';
-export { checkNetworkConfig, checkUserData } from './vm/cloud-init.ts';
 export { createVmRuntime, type VmRuntimeOptions } from './vm/runtime.ts';

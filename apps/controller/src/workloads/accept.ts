@@ -11,7 +11,6 @@ import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
 import type { View } from '../state/view.ts';
 import { converge, type World } from './converge.ts';
-import { misfitsOf } from './fitting.ts';
 
 export interface Accepted<T> {
   readonly outcome: 'created' | 'changed' | 'unchanged' | 'deleted';
@@ -30,8 +29,6 @@ export function putWorkload(
   const { name } = manifest.metadata;
   const { spec } = manifest;
   requireProject(draft, project);
-  const misfits = misfitsOf(spec);
-  if (misfits.length > 0) throw manifestInvalid(misfits);
   const stored = draft.get('workloads', project, name);
   requireConditions(conditions, stored?.metadata.revision, `the workload ${name}`);
   if (stored) refuseDeleted(stored, `the workload ${name}`);

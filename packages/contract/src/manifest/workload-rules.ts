@@ -2,6 +2,7 @@
 import { parseBytes, parseMillis } from '@skerry/model';
 import type { Refusal } from './explain.ts';
 import type { WorkloadManifest } from './kinds.ts';
+import { refuseForRuntime } from './runtime-rules.ts';
 
 /** An instance is named `<workload>-<ordinal>` and that must still be a DNS label of 63 characters. */
 const LONGEST_NAME = 58;
@@ -58,5 +59,5 @@ export function refuseWorkload(manifest: WorkloadManifest): Refusal[] {
   if (resources?.memory !== undefined && parseBytes(resources.memory) < LEAST_MEMORY_BYTES) {
     refuse(['spec', 'resources', 'memory'], `${resources.memory} is too little: at least 1MiB`);
   }
-  return found;
+  return [...found, ...refuseForRuntime(spec)];
 }

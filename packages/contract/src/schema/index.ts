@@ -1,4 +1,5 @@
 export { checkManifest, manifestInvalid, requireManifest } from '../manifest/check.ts';
+export { flawOfNetworkConfig, flawOfUserData } from '../manifest/cloud-init.ts';
 export { fieldOf, refusals, validatorOf } from '../manifest/explain.ts';
 export * from '../manifest/kinds.ts';
 export {

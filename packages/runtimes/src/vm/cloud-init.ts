@@ -3,8 +3,8 @@
  * is, its keys, its network, its user data. JSON is YAML, so nothing that a person wrote is ever quoted wrongly. Pure.
  */
 import { createHash } from 'node:crypto';
+import { flawOfNetworkConfig, flawOfUserData } from '@skerry/contract/schema';
 import { SkerryError } from '@skerry/model';
-import { parseDocument } from 'yaml';
 import type { GuestSpec } from '../port.ts';
 
 export interface SeedFiles {
@@ -13,35 +13,9 @@ export interface SeedFiles {
   readonly 'network-config'?: string;
 }
 
-const CLOUD_CONFIG = /^#cloud-config\s*$/m;
-
-/**
- * What claims to be a cloud-config must be a mapping in YAML: cloud-init would pass over a broken one in silence, and the
- * guest would come up without its keys. Its text is not repeated: it may hold secrets. Errors: request_invalid.
- */
-export function checkUserData(userData: string): void {
-  const firstLine = userData.split('\n', 1)[0]!;
-  if (!CLOUD_CONFIG.test(firstLine)) return;
-  checkMapping(userData, 'the user data says that it is a cloud-config');
-}
-
-/** Errors: request_invalid. */
-export function checkNetworkConfig(text: string): void {
-  checkMapping(text, 'the network configuration has to be YAML');
-}
-
-function checkMapping(text: string, what: string): void {
-  const document = parseDocument(text, { prettyErrors: false, logLevel: 'silent' });
-  const [error] = document.errors;
-  if (error) {
-    const line = text.slice(0, error.pos[0]).split('\n').length;
-    throw new SkerryError('request_invalid', `${what}, but it is no YAML: line ${line}: ${error.code}`, {
-      details: { line },
-    });
-  }
-  const value = document.toJS({ maxAliasCount: 100 }) as unknown;
-  if (value !== null && (typeof value !== 'object' || Array.isArray(value)))
-    throw new SkerryError('request_invalid', `${what}, but it is no mapping of names to values`);
+/** Errors: request_invalid. The text is not repeated. */
+function check(name: string, flaw: string | undefined): void {
+  if (flaw !== undefined) throw new SkerryError('request_invalid', `cloud-init's ${name} ${flaw}`);
 }
 
 /** Version 2 (reference/network-config-format-v2), by the card's address: names of cards differ between systems. */
@@ -69,8 +43,9 @@ export function seedFiles(spec: GuestSpec): SeedFiles | undefined {
   const { vm, network, addressing } = spec;
   const told = vm?.cloudInit;
   if (!told && !(network && addressing === 'static')) return undefined;
-  if (told?.userData !== undefined) checkUserData(told.userData);
-  if (told?.networkConfig !== undefined) checkNetworkConfig(told.networkConfig);
+  if (told?.userData !== undefined) check('user data', flawOfUserData(told.userData));
+  if (told?.networkConfig !== undefined)
+    check('network configuration', flawOfNetworkConfig(told.networkConfig));
   const config = told?.networkConfig ?? networkConfig(spec);
   return {
     'meta-data': JSON.stringify({

@@ -1,0 +1,35 @@
+/** Fields of a workload that do not go together with its runtime, or with one another in a virtual machine. Pure. */
+import type { RuntimeKind, WorkloadSpec } from '@skerry/model';
+import { flawOfNetworkConfig, flawOfUserData } from './cloud-init.ts';
+import type { Refusal } from './explain.ts';
+
+/** Fields that only one runtime has. */
+const OWN: readonly (readonly [field: 'vm' | 'system' | 'display', runtime: RuntimeKind])[] = [
+  ['vm', 'vm'],
+  ['display', 'vm'],
+  ['system', 'system'],
+];
+
+export function refuseForRuntime(spec: WorkloadSpec): Refusal[] {
+  const found: Refusal[] = [];
+  const refuse = (path: readonly string[], message: string) =>
+    found.push({ path: ['spec', ...path], atKey: false, message });
+  for (const [field, runtime] of OWN) {
+    if (spec[field] === undefined || spec[field] === false || spec.runtime === runtime) continue;
+    refuse([field], `only the runtime ${runtime} has it, and this is ${spec.runtime}`);
+  }
+  const { vm } = spec;
+  if (vm?.secureBoot && vm.firmware === 'bios')
+    refuse(['vm', 'secureBoot'], 'a BIOS has no secure boot: firmware must be uefi');
+  if (spec.runtime === 'vm' && spec.command)
+    refuse(
+      ['command'],
+      'a virtual machine starts what its disk has; use spec.vm.cloudInit to have it run something',
+    );
+  const { userData, networkConfig } = vm?.cloudInit ?? {};
+  const ofUser = userData === undefined ? undefined : flawOfUserData(userData);
+  if (ofUser !== undefined) refuse(['vm', 'cloudInit', 'userData'], ofUser);
+  const ofNetwork = networkConfig === undefined ? undefined : flawOfNetworkConfig(networkConfig);
+  if (ofNetwork !== undefined) refuse(['vm', 'cloudInit', 'networkConfig'], ofNetwork);
+  return found;
+}
