@@ -101,6 +101,7 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.placement.maxLatency': NOT_YET,
     'spec.placement.spread': NOT_YET,
     'spec.placement.nodeSelector': 'Labels that the node must have; otherwise the workload is refused.',
+    'spec.placement.replaceAfter': `How long the node of an instance may be away, from when its agent was last there, before the instance is started on another one; not before the node is lost (30 s). If the agent comes back before, all goes on. What has volumes there waits for it. Default ${formatMillis(GUEST_DEFAULTS.replaceAfterMs)}.`,
     'spec.move': NOT_YET,
     'spec.sim': 'Timings and faults of the sim runtime.',
   },

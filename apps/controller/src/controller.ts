@@ -23,6 +23,7 @@ import { PULL, pullWorker } from './images/pull.ts';
 import { imageRoutes, uploadFolder } from './images/routes.ts';
 import { instanceRoutes } from './instances/routes.ts';
 import type { Logger } from './logger.ts';
+import { createAbsences } from './nodes/absences.ts';
 import { createNodeDoor } from './nodes/door.ts';
 import { joinRoutes } from './nodes/join.ts';
 import { createLink } from './nodes/link.ts';
@@ -84,6 +85,7 @@ export function createController(options: ControllerOptions): Controller {
     dataDir,
     nodeName,
     nodes,
+    absences: createAbsences(clock),
   };
   view.onChange((one) => keepLedger(core, one));
 

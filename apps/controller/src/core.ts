@@ -10,6 +10,7 @@ import type { Candidate } from './admission/place.ts';
 import type { Clock } from './clock.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './logger.ts';
+import type { Absences } from './nodes/absences.ts';
 import { createDraft, type Draft } from './state/draft.ts';
 import { partsOf } from './state/keys.ts';
 import type { Locks } from './state/locks.ts';
@@ -28,6 +29,7 @@ export interface Core {
   readonly dataDir: string;
   readonly nodeName: string;
   readonly nodes: ReadonlyMap<string, NodeLink>;
+  readonly absences: Absences;
 }
 
 /** The claim that follows from what is stored. */
@@ -76,6 +78,7 @@ export function planOnce<T>(
     ledger: core.ledger,
     now: new Date(core.clock.nowMs()).toISOString(),
     strict,
+    awayMs: (node) => core.absences.awayMs(core.view.get('nodes', node), node),
     reserve(key, claim) {
       reserved.add(key);
       core.ledger.set(key, claim);

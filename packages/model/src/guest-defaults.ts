@@ -25,6 +25,8 @@ export const GUEST_DEFAULTS = {
   restart: 'always',
   addressing: 'static',
   stopGraceMs: 10_000 as Millis,
+  /** How long its node may be away before an instance is started on another one. */
+  replaceAfterMs: 30_000 as Millis,
   health: {
     path: '/healthz',
     intervalMs: 5000 as Millis,

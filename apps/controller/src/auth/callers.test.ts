@@ -7,7 +7,11 @@ const HOUR_MS = 3_600_000;
 
 test.each([6 * HOUR_MS, -6 * HOUR_MS])('a clock that jumps by %d ms does not lock anybody out', (jumpMs) => {
   let nowMs = Date.UTC(2026, 0, 1);
-  const callers = createCallers({ nowMs: () => nowMs, after: () => () => undefined });
+  const callers = createCallers({
+    nowMs: () => nowMs,
+    monotonicMs: () => nowMs,
+    after: () => () => undefined,
+  });
   callers.setToken('right');
   const asks = (token: string) => () =>
     callers.admit({

@@ -83,6 +83,7 @@ test('nobody hears of an event that is not durable; it comes when the store can 
   const retries: (() => void)[] = [];
   const clock = {
     nowMs: () => 0,
+    monotonicMs: () => 0,
     after(_ms: number, callback: () => void) {
       retries.push(callback);
       return quiet;

@@ -31,6 +31,7 @@ export function createPresence(core: Core, graceMs = GRACE_MS): Presence {
   const expect = (node: string) => {
     cancel(node);
     if (stopped || (sessions.get(node) ?? 0) > 0) return;
+    core.absences.began(node);
     timers.set(
       node,
       core.clock.after(graceMs, () => {
@@ -45,6 +46,7 @@ export function createPresence(core: Core, graceMs = GRACE_MS): Presence {
   return {
     connected(node) {
       cancel(node);
+      core.absences.ended(node);
       sessions.set(node, (sessions.get(node) ?? 0) + 1);
       return () => {
         sessions.set(node, (sessions.get(node) ?? 1) - 1);

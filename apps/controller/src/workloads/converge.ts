@@ -16,6 +16,7 @@ import { checkQuota } from '../admission/quota.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
+import { type Fate, fateOf, isNowhere } from './replace.ts';
 import { differences, isCurrent, isSettled, nextToChange, type Wanted, wantedOf } from './rollout.ts';
 
 export interface World {
@@ -26,11 +27,15 @@ export interface World {
   readonly now: string;
   /** Refuse what does not fit (a request), rather than let it wait (the reconciler). */
   readonly strict: boolean;
+  /** How long a lost node has been away; infinite where there is no such node any more, undefined where it is not lost. */
+  readonly awayMs: (node: string) => number | undefined;
 }
 
 export interface Converged {
   readonly steps: Step[];
   readonly workload: Workload | undefined;
+  /** When it is to be run again, though nothing changes; infinite: never. */
+  readonly lookInMs: number;
 }
 
 const nameOfKey = (key: string) => `instance ${decodeURIComponent(key.split('/').at(-1) ?? key)}`;
@@ -52,6 +57,7 @@ export function converge(
   const templateGeneration = workload.metadata.generation;
   const before = { ...world.ledger.project(project) };
   let reason: string | undefined;
+  let lookInMs = Number.POSITIVE_INFINITY;
 
   const instances = new Map(existing.map((instance) => [instance.spec.ordinal, instance]));
   const change = (instance: Instance, step: Step | undefined) => {
@@ -66,7 +72,9 @@ export function converge(
     world.reserve(instanceKey, undefined);
   };
 
-  for (const instance of [...existing].sort((a, b) => b.spec.ordinal - a.spec.ordinal)) {
+  for (const instance of existing)
+    if (instance.metadata.deletedAt && isNowhere(instance, world)) forget(instance);
+  for (const instance of [...instances.values()].sort((a, b) => b.spec.ordinal - a.spec.ordinal)) {
     if (instance.spec.ordinal < replicas || instance.metadata.deletedAt) continue;
     steps.push(step('delete', instance.metadata.name, `delete instance ${instance.metadata.name}`));
     if (instance.spec.node === undefined) forget(instance);
@@ -82,14 +90,34 @@ export function converge(
       reason = `${old.metadata.name} of before is still being removed`;
       continue;
     }
+    const fate = old && fateOf(old, workload.spec, world);
+    if (old && fate) {
+      reason = standIn(old, fate) ?? reason;
+      continue;
+    }
     if (old?.spec.node !== undefined) continue;
     const instance = old ?? newInstance(workload, ordinal, wanted, world.now);
     const waits = settle(instance);
     if (waits !== undefined) reason = waits;
   }
 
-  /** Gives an instance its node and address, or leaves it waiting; returns why it waits. */
-  function settle(instance: Instance): string | undefined {
+  /** The node of an instance does not answer: another one takes its place when it is time; returns why it waits. */
+  function standIn(old: Instance, fate: Fate): string | undefined {
+    const waits =
+      'waits' in fate
+        ? fate.waits
+        : settle(newInstance(workload, old.spec.ordinal, wanted, world.now), { old, because: fate.replace });
+    if ('lookInMs' in fate) lookInMs = Math.min(lookInMs, fate.lookInMs);
+    if (waits === undefined) return undefined;
+    if (old.status.reason !== waits) change({ ...old, status: { ...old.status, reason: waits } }, undefined);
+    return `${old.metadata.name} waits: ${waits}`;
+  }
+
+  /**
+   * Gives an instance its node and address, or leaves it waiting; returns why it waits. `instead`: whose place it takes; that
+   * one stays where no other node can be had.
+   */
+  function settle(instance: Instance, instead?: { old: Instance; because: string }): string | undefined {
     const { metadata } = instance;
     const instanceKey = keyOf('instances', project, metadata.name);
     const request = { key: instanceKey, project, workload: name, name: metadata.name, spec: workload.spec };
@@ -115,9 +143,25 @@ export function converge(
           spec,
           status,
         },
-        step('create', metadata.name, `create instance ${metadata.name} on ${node} at ${network.address}`),
+        step(
+          instead ? 'replace' : 'create',
+          metadata.name,
+          `${instead ? 'replace' : 'create'} instance ${metadata.name} on ${node} at ${network.address}`,
+        ),
       );
+      if (instead) {
+        draft.event({
+          type: 'warning',
+          reason: 'Replaced',
+          message: `${instead.because}: instance ${metadata.name} is started on ${node} in place of the one there`,
+          about: { kind: 'Instance', project, name: metadata.name, uid: metadata.uid },
+        });
+      }
       return undefined;
+    }
+    if (instead) {
+      const why = 'waits' in answer ? answer.waits : answer.refused.message;
+      return `${instead.because}, and no other takes it: ${why}`;
     }
     if ('refused' in answer && world.strict) throw answer.refused;
     const why = 'waits' in answer ? answer.waits : answer.refused.message;
@@ -200,7 +244,7 @@ export function converge(
 
   if (deleting && instances.size === 0) {
     draft.delete(key);
-    return { steps, workload: undefined };
+    return { steps, workload: undefined, lookInMs };
   }
   const current = active();
   const ready = current.filter((one) => isSettled(one) && one.status.phase === 'running').length;
@@ -227,7 +271,7 @@ export function converge(
         : { ...result, metadata: { ...result.metadata, updatedAt: world.now } },
     );
   }
-  return { steps, workload: result };
+  return { steps, workload: result, lookInMs };
 }
 
 const step = (action: Step['action'], name: string, text: string): Step => ({

@@ -2,6 +2,7 @@
  * Runs `converge` again for each workload that something happened to, and lets go of volumes and projects that wait for
  * their end. Several changes of one thing become one run; several runs share a commit of the store.
  */
+import type { Workload } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import { contentsOf } from '../projects/accept.ts';
 import { keyOf } from '../state/keys.ts';
@@ -11,6 +12,8 @@ import { converge } from './converge.ts';
 
 const AT_ONCE = 32;
 const RETRY_MS = 1000;
+/** A longer timer of Node's fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface Reconciler {
   start(): void;
@@ -25,6 +28,8 @@ export function createReconciler(core: Core): Reconciler {
   let idle = (): void => undefined;
   const failed = new Set<string>();
   let retry: (() => void) | undefined;
+  /** Of workloads that are to be looked at though nothing changes. */
+  const timers = new Map<string, () => void>();
 
   const mark = (one: Change) => {
     switch (one.collection) {
@@ -32,7 +37,9 @@ export function createReconciler(core: Core): Reconciler {
         const { after } = one as Change<'workloads'>;
         // Whoever accepts a workload plans all that follows from it in the same transaction.
         const planned = running && after?.status.observedGeneration === after?.metadata.generation;
-        if (after && !(planned && after.metadata.deletedAt === undefined)) dirty.add(one.key);
+        if (!after) break;
+        const isCalm = planned && after.metadata.deletedAt === undefined && !waitsForNode(after);
+        if (!isCalm) dirty.add(one.key);
         break;
       }
       case 'volumes':
@@ -51,10 +58,15 @@ export function createReconciler(core: Core): Reconciler {
     }
     if (one.after === undefined && one.collection !== 'operations' && running) markEnding(one);
   };
-  /** A node came or changed: those without one try again. */
+  const isAway = (node: string) => view.get('nodes', node)?.status.phase !== 'ready';
+  const waitsForNode = ({ metadata }: Workload) =>
+    view
+      .instancesOf(metadata.project!, metadata.name)
+      .some(({ spec }) => spec.node !== undefined && isAway(spec.node));
+  /** A node came, went or changed: those without one, and those of a lost one, try again. */
   const markWaiting = () => {
     for (const instance of view.all('instances')) {
-      if (instance.spec.node === undefined)
+      if (instance.spec.node === undefined || isAway(instance.spec.node))
         dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
     }
     for (const volume of view.all('volumes')) {
@@ -74,6 +86,18 @@ export function createReconciler(core: Core): Reconciler {
     }
   };
 
+  const lookAgain = (key: string, inMs: number) => {
+    timers.get(key)?.();
+    timers.delete(key);
+    if (inMs === Number.POSITIVE_INFINITY || !running) return;
+    const look = () => {
+      timers.delete(key);
+      dirty.add(key);
+      pump();
+    };
+    timers.set(key, clock.after(Math.min(inMs, LONGEST_TIMER_MS), look));
+  };
+
   const one = (key: string) =>
     change(core, [key], false, (draft, world) => {
       const object = view.byKey(key) as
@@ -83,7 +107,9 @@ export function createReconciler(core: Core): Reconciler {
       const { name, project, deletedAt } = object.metadata;
       if (object.kind === 'Workload') {
         const workload = draft.get('workloads', project, name)!;
-        converge(draft, workload, workload, view.instancesOf(project, name), world);
+        const own = view.instancesOf(project, name);
+        const { lookInMs } = converge(draft, workload, workload, own, world);
+        lookAgain(key, lookInMs);
       } else if (object.kind === 'Volume') {
         const volume = draft.get('volumes', project, name)!;
         const settled = settleVolume(volume, world);
@@ -134,6 +160,7 @@ export function createReconciler(core: Core): Reconciler {
     async stop() {
       running = false;
       retry?.();
+      for (const cancel of timers.values()) cancel();
       if (active > 0) {
         await new Promise<void>((resolve) => {
           idle = resolve;

@@ -142,6 +142,7 @@ export const Placement = Type.Object(
     maxLatency: Type.Optional(Duration),
     spread: Type.Optional(Type.Enum(['site', 'node'])),
     nodeSelector: Type.Optional(Labels),
+    replaceAfter: Type.Optional(Duration),
   },
   closed,
 );
