@@ -23,6 +23,10 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     Workload: 'What a user asks for: so many instances of an image, on a runtime.',
     Volume: 'Data that outlives its instances: an ext4 file system of a fixed size.',
     Project: 'A room for names, images and volumes, with a quota.',
+    Site: 'A place with nodes: the cabinet of a tower, a shop, a data centre. Sites and access points share their names: links name both.',
+    AccessPoint: 'Where clients attach.',
+    Link: 'A connection between two sites or access points. Cycles are fine: the shortest way counts.',
+    Client: 'What attaches to an access point: a phone, a laptop, a vehicle.',
     Node: 'A machine. It is made by the agent that joins; a manifest can only change what is listed here.',
   },
   Workload: {
@@ -115,5 +119,35 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   },
   Node: {
     'spec.unschedulable': 'Takes no new instances; those that it has stay.',
+    'spec.site': 'The Site that it stands at. Without one, no latency to it is known.',
+    'spec.taints': 'Instances that do not tolerate each of them go elsewhere.',
+    'spec.taints[].key': 'As in `gpu`.',
+    'spec.taints[].value': 'Default: none.',
+  },
+  Site: {
+    'spec.location':
+      'Where it is, in degrees (WGS 84). For maps and for `access-point import`; latency comes from links.',
+    'spec.location.lat': 'Latitude.',
+    'spec.location.lon': 'Longitude.',
+  },
+  AccessPoint: {
+    'spec.type': 'What kind of thing it is.',
+    'spec.site': 'The Site that it stands at: no way to go, unless a Link between the two says otherwise.',
+    'spec.location': 'Where it is, in degrees (WGS 84).',
+    'spec.location.lat': 'Latitude.',
+    'spec.location.lon': 'Longitude.',
+  },
+  Link: {
+    'spec.between': 'Its two ends: names of a Site or an AccessPoint.',
+    'spec.latency': 'One way. What agents measure corrects it.',
+    'spec.bandwidth': 'What it can carry, each way.',
+    'spec.loss': 'The share of packets that are lost, 0 to 1. Default 0.',
+    'spec.down': 'It is there and carries nothing: the ways over it are not counted. Default `false`.',
+  },
+  Client: {
+    'spec.attachedTo':
+      'The AccessPoint that it comes through. Changing it is a handover; absent: it is away.',
+    'spec.address':
+      'Its IPv4 or IPv6 address, by which packets are known to be its own. No two clients have the same one.',
   },
 };

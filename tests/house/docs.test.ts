@@ -95,7 +95,7 @@ test('every command line that a page shows exists', () => {
   );
   expect(known.size).toBeGreaterThan(25);
   const wrong = pages.flatMap(({ name, text }) =>
-    [...text.matchAll(/(?:^|`|\$ )(?:sudo )?(?:bin\/)?skerry ((?:[a-z]+)(?: [a-z]+)?)/gm)]
+    [...text.matchAll(/(?:^|`|\$ )(?:sudo )?(?:bin\/)?skerry ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)/gm)]
       .map((match) => match[1]!)
       .filter((words) => !known.has(words) && !known.has(words.split(' ')[0]!))
       .map((words) => `${name}: skerry ${words}`),

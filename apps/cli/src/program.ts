@@ -1,5 +1,6 @@
 /** The command tree. A file per group of commands; each loads what it needs only when it runs. */
 import { Command, Option } from 'commander';
+import { registerAccessNetwork } from './commands/access-network.ts';
 import { registerApply } from './commands/apply.ts';
 import { registerCompletion } from './commands/completion.ts';
 import { registerEvent } from './commands/event.ts';
@@ -39,6 +40,7 @@ export function createProgram(): Command {
   registerImage(program, context);
   registerVolume(program, context);
   registerNode(program, context);
+  registerAccessNetwork(program, context);
   registerProject(program, context);
   registerOperation(program, context);
   registerEvent(program, context);

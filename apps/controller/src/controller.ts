@@ -7,6 +7,7 @@ import type { ControllerLink, NodeLink } from '@skerry/contract';
 import type { ImageStore } from '@skerry/images';
 import type { Instance, Project } from '@skerry/model';
 import type { Store } from '@skerry/store';
+import { accessRoutes } from './access/routes.ts';
 import { createLedger } from './admission/ledger.ts';
 import { createCallers } from './auth/callers.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -103,6 +104,7 @@ export function createController(options: ControllerOptions): Controller {
     ...imageRoutes(core, catalog, operations),
     ...volumeRoutes(core),
     ...functionRoutes(core, catalog),
+    ...accessRoutes(core),
     ...nodeRoutes(core),
     ...joinRoutes(core, () => doors.entrance),
     ...operationRoutes(core, operations),

@@ -6,6 +6,7 @@ import type { Applied, ApplyResult } from '@skerry/contract';
 import type { AnyManifest, ManifestKind, ParsedManifest } from '@skerry/contract/schema';
 import { manifestInvalid } from '@skerry/contract/schema';
 import { SkerryError } from '@skerry/model';
+import { deleteAccess, putAccess } from '../access/accept.ts';
 import { type Core, change, planOnce } from '../core.ts';
 import { putNode } from '../nodes/accept.ts';
 import { deleteProject, putProject } from '../projects/accept.ts';
@@ -17,12 +18,25 @@ import type { World } from '../workloads/converge.ts';
 
 const COLLECTION: Readonly<Record<ManifestKind, Collection>> = {
   Project: 'projects',
+  Site: 'sites',
+  AccessPoint: 'access-points',
+  Link: 'links',
+  Client: 'clients',
   Node: 'nodes',
   Volume: 'volumes',
   Workload: 'workloads',
 };
 /** What others need comes first; deleting goes the other way round. */
-const ORDER: readonly ManifestKind[] = ['Project', 'Node', 'Volume', 'Workload'];
+const ORDER: readonly ManifestKind[] = [
+  'Project',
+  'Site',
+  'AccessPoint',
+  'Link',
+  'Client',
+  'Node',
+  'Volume',
+  'Workload',
+];
 
 interface Resource {
   readonly metadata: { readonly generation: number };
@@ -50,6 +64,11 @@ function putOne(
       return putProject(draft, world, manifest);
     case 'Node':
       return putNode(draft, world, manifest);
+    case 'Site':
+    case 'AccessPoint':
+    case 'Link':
+    case 'Client':
+      return putAccess(draft, world, core.view, manifest);
     case 'Volume':
       return putVolume(draft, world, project!, manifest);
     case 'Workload':
@@ -72,6 +91,11 @@ function deleteOne(
         return deleteVolume(draft, world, core.view, project!, name);
       case 'Workload':
         return deleteWorkload(draft, world, core.view, project!, name);
+      case 'Site':
+      case 'AccessPoint':
+      case 'Link':
+      case 'Client':
+        return deleteAccess(draft, world, core.view, manifest.kind, name);
       case 'Node':
         throw new SkerryError(
           'forbidden',

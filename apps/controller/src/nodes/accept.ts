@@ -2,6 +2,7 @@
 import type { NodeManifest } from '@skerry/contract/schema';
 import { type Node, SkerryError } from '@skerry/model';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
+import { requireSite } from '../access/kinds.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { same, touched } from '../state/resource.ts';
@@ -23,6 +24,7 @@ export function putNode(
       `there is no node "${name}": a node joins by its agent, not by a manifest`,
     );
   requireConditions(conditions, stored.metadata.revision, `the node ${name}`);
+  requireSite(draft, manifest.spec.site);
   const labels = { ...manifest.metadata.labels };
   const annotations = { ...manifest.metadata.annotations };
   const specChanged = !same(stored.spec, manifest.spec);

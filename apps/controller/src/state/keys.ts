@@ -9,6 +9,10 @@ export type Collection =
   | 'node-overheads'
   | 'node-keys'
   | 'node-tokens'
+  | 'sites'
+  | 'access-points'
+  | 'links'
+  | 'clients'
   | 'operations';
 
 export const RESOURCES = '/resources/';

@@ -3,7 +3,19 @@
  * every revision in order; a writer waits until its own revision has come through. It never writes.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Image, Instance, Node, Operation, Project, Volume, Workload } from '@skerry/model';
+import type {
+  AccessPoint,
+  Client,
+  Image,
+  Instance,
+  Link,
+  Node,
+  Operation,
+  Project,
+  Site,
+  Volume,
+  Workload,
+} from '@skerry/model';
 import { SkerryError } from '@skerry/model';
 import type { Revision, Store, WatchBatch } from '@skerry/store';
 import type { Logger } from '../logger.ts';
@@ -43,6 +55,10 @@ export interface Kinds {
   'node-overheads': Overheads;
   'node-keys': NodeKey;
   'node-tokens': NodeToken;
+  sites: Site;
+  'access-points': AccessPoint;
+  links: Link;
+  clients: Client;
   operations: Operation;
 }
 

@@ -1,14 +1,27 @@
 /** The kinds that a manifest may hold, with their schemas and with what a schema can't say. Add a resource here. */
 import * as Schema from '@skerry/model/schema';
 import type { Static, TSchema } from 'typebox';
+import { refuseClient, refuseLink } from './access-rules.ts';
 import type { Refusal } from './explain.ts';
 import { refuseWorkload } from './workload-rules.ts';
 
 export type WorkloadManifest = Static<typeof Schema.WorkloadManifest>;
 export type VolumeManifest = Static<typeof Schema.VolumeManifest>;
 export type ProjectManifest = Static<typeof Schema.ProjectManifest>;
+export type SiteManifest = Static<typeof Schema.SiteManifest>;
+export type AccessPointManifest = Static<typeof Schema.AccessPointManifest>;
+export type LinkManifest = Static<typeof Schema.LinkManifest>;
+export type ClientManifest = Static<typeof Schema.ClientManifest>;
 export type NodeManifest = Static<typeof Schema.NodeManifest>;
-export type AnyManifest = WorkloadManifest | VolumeManifest | ProjectManifest | NodeManifest;
+export type AnyManifest =
+  | WorkloadManifest
+  | VolumeManifest
+  | ProjectManifest
+  | NodeManifest
+  | SiteManifest
+  | AccessPointManifest
+  | LinkManifest
+  | ClientManifest;
 export type ManifestKind = AnyManifest['kind'];
 
 export interface KindDefinition {
@@ -21,6 +34,10 @@ export interface KindDefinition {
 
 export const KINDS: Readonly<Record<ManifestKind, KindDefinition>> = {
   Project: { schema: Schema.ProjectManifest, inProject: false },
+  Site: { schema: Schema.SiteManifest, inProject: false },
+  AccessPoint: { schema: Schema.AccessPointManifest, inProject: false },
+  Link: { schema: Schema.LinkManifest, inProject: false, rules: refuseLink },
+  Client: { schema: Schema.ClientManifest, inProject: false, rules: refuseClient },
   Node: { schema: Schema.NodeManifest, inProject: false },
   Volume: { schema: Schema.VolumeManifest, inProject: true },
   Workload: { schema: Schema.WorkloadManifest, inProject: true, rules: refuseWorkload },

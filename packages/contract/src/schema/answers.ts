@@ -1,14 +1,18 @@
 /** Schemas of answers and requests that are no resources. */
 import {
+  AccessPoint,
   API_VERSION,
+  Client,
   Event,
   Finding,
   Image,
   Instance,
+  Link,
   Name,
   Node,
   Operation,
   Project,
+  Site,
   Size,
   Volume,
   Workload,
@@ -36,6 +40,10 @@ export const WorkloadList = listOf(Workload);
 export const InstanceList = listOf(Instance);
 export const ImageList = listOf(Image);
 export const VolumeList = listOf(Volume);
+export const SiteList = listOf(Site);
+export const AccessPointList = listOf(AccessPoint);
+export const LinkList = listOf(Link);
+export const ClientList = listOf(Client);
 export const NodeList = listOf(Node);
 export const OperationList = listOf(Operation);
 export const EventList = Type.Object({

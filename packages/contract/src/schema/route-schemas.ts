@@ -1,11 +1,19 @@
 /** What each route takes and gives, under the ids of the route table. */
 import {
+  AccessPoint,
+  AccessPointManifest,
+  Client,
+  ClientManifest,
   Image,
   Instance,
+  Link,
+  LinkManifest,
   Node,
   Operation,
   Project,
   ProjectManifest,
+  Site,
+  SiteManifest,
   Size,
   Volume,
   VolumeManifest,
@@ -191,6 +199,44 @@ export const ROUTE_SCHEMAS = {
   'node.tokens': { response: A.NodeTokenList },
   'node.revoke': { params: Type.Object({ id: Segment }, closed), response: A.NodeTokenRevoked },
   'node.join': { body: A.JoinRequest, response: A.Joined },
+
+  'access-network.import': {
+    query: Type.Object(
+      {
+        format: Type.Enum(['geojson', 'csv']),
+        dryRun: Type.Optional(Type.Boolean()),
+        nearestSite: Type.Optional(
+          Type.Boolean({ description: 'Links each access point that names no site to the nearest one' }),
+        ),
+      },
+      closed,
+    ),
+    body: Type.String({ description: 'GeoJSON (RFC 7946) or CSV with a line of titles' }),
+    response: A.ApplyResult,
+  },
+  'site.list': { query: ListQuery, response: A.SiteList },
+  'site.show': { params: Named, response: Site },
+  'site.put': { params: Named, body: SiteManifest, response: Site },
+  'site.patch': { params: Named, body: Patch, response: Site },
+  'site.delete': { params: Named, response: Site },
+
+  'access-point.list': { query: ListQuery, response: A.AccessPointList },
+  'access-point.show': { params: Named, response: AccessPoint },
+  'access-point.put': { params: Named, body: AccessPointManifest, response: AccessPoint },
+  'access-point.patch': { params: Named, body: Patch, response: AccessPoint },
+  'access-point.delete': { params: Named, response: AccessPoint },
+
+  'link.list': { query: ListQuery, response: A.LinkList },
+  'link.show': { params: Named, response: Link },
+  'link.put': { params: Named, body: LinkManifest, response: Link },
+  'link.patch': { params: Named, body: Patch, response: Link },
+  'link.delete': { params: Named, response: Link },
+
+  'client.list': { query: ListQuery, response: A.ClientList },
+  'client.show': { params: Named, response: Client },
+  'client.put': { params: Named, body: ClientManifest, response: Client },
+  'client.patch': { params: Named, body: Patch, response: Client },
+  'client.delete': { params: Named, response: Client },
 
   'operation.list': { query: ListQuery, response: A.OperationList },
   'operation.show': { params: Named, response: Operation },

@@ -1,3 +1,4 @@
+export * from './access-network.ts';
 export * from './activity.ts';
 export * from './infrastructure.ts';
 export * from './instance.ts';

@@ -1,6 +1,6 @@
 /** Project, Node, Volume and Image. */
 import Type, { type Static } from 'typebox';
-import { closed, manifest, resource, Size, Timestamp } from './shared.ts';
+import { closed, manifest, Name, resource, Size, Timestamp } from './shared.ts';
 
 export const ProjectSpec = Type.Object(
   {
@@ -43,7 +43,18 @@ export const Finding = Type.Object({
   text: Type.String(),
   remedy: Type.Optional(Type.String()),
 });
-export const NodeSpec = Type.Object({ unschedulable: Type.Optional(Type.Boolean()) }, closed);
+export const Taint = Type.Object(
+  { key: Type.String({ minLength: 1, maxLength: 63 }), value: Type.Optional(Type.String({ maxLength: 63 })) },
+  closed,
+);
+export const NodeSpec = Type.Object(
+  {
+    unschedulable: Type.Optional(Type.Boolean()),
+    site: Type.Optional(Name),
+    taints: Type.Optional(Type.Array(Taint, { maxItems: 32 })),
+  },
+  closed,
+);
 export const NodeStatus = Type.Object({
   phase: Type.Enum(['ready', 'lost']),
   arch: Type.String(),

@@ -1,0 +1,92 @@
+/** The requests about sites, access points, links and clients: the four are alike. */
+import { type Site, SkerryError } from '@skerry/model';
+import { type Core, change } from '../core.ts';
+import { type Conditions, requireConditions } from '../http/conditions.ts';
+import type { HandlersOf, JsonHandler, RequestContext } from '../http/handlers.ts';
+import { type ListQuery, listing } from '../http/listing.ts';
+import { manifestOf, patchedManifest } from '../manifests/request.ts';
+import { keyOf } from '../state/keys.ts';
+import { deleteAccess, putAccess } from './accept.ts';
+import { importAccessNetwork } from './import.ts';
+import { ACCESS, type AccessKind, type AccessManifest, type AccessResource } from './kinds.ts';
+
+type AccessHandlers = HandlersOf<'site' | 'access-point' | 'link' | 'client' | 'access-network'>;
+const GROUPS = { site: 'Site', 'access-point': 'AccessPoint', link: 'Link', client: 'Client' } as const;
+
+interface Named {
+  readonly name: string;
+}
+interface Sent extends Named {
+  readonly body: unknown;
+}
+interface Conditioned {
+  readonly conditions: Conditions;
+}
+
+export function accessRoutes(core: Core): AccessHandlers {
+  const importing: JsonHandler<'access-network.import'> = async ({ body, dryRun, ...options }) => ({
+    body: await importAccessNetwork(core, body, options, dryRun ?? false),
+  });
+  const rows: Record<string, unknown> = { 'access-network.import': importing };
+  for (const [group, kind] of Object.entries(GROUPS))
+    for (const [verb, handler] of Object.entries(verbsOf(core, kind))) rows[`${group}.${verb}`] = handler;
+  return rows as AccessHandlers;
+}
+
+function verbsOf(core: Core, kind: AccessKind) {
+  const { view } = core;
+  const { collection, word } = ACCESS[kind];
+  const show = (resource: AccessResource) => shown(core, resource);
+  const missing = (name: string) => new SkerryError('not_found', `there is no ${word} "${name}"`);
+  const answer = (name: string, gone?: AccessResource, status = 200) => {
+    const stored = view.get(collection, name);
+    if (stored) return { body: show(stored), status, revision: stored.metadata.revision };
+    if (!gone) throw missing(name);
+    return { body: gone, status };
+  };
+  return {
+    list: async (query: ListQuery, context: RequestContext) =>
+      listing(core, collection, query, context, { show: show as never }),
+    show: async ({ name }: Named) => answer(name),
+    async put({ name, body }: Sent, { conditions }: Conditioned) {
+      const manifest = manifestOf(body, { kind, name }) as AccessManifest;
+      const { result } = await change(core, [keyOf(collection, name)], true, (draft, world) =>
+        putAccess(draft, world, view, manifest, conditions),
+      );
+      return answer(name, undefined, result.outcome === 'created' ? 201 : 200);
+    },
+    async patch({ name, body }: Sent, { conditions }: Conditioned) {
+      await change(core, [keyOf(collection, name)], true, (draft, world) => {
+        const stored = draft.get(collection, name);
+        if (!stored) throw missing(name);
+        requireConditions(conditions, stored.metadata.revision, `the ${word} ${name}`);
+        return putAccess(draft, world, view, patchedManifest(stored, body, { kind, name }) as AccessManifest);
+      });
+      return answer(name);
+    },
+    async delete({ name }: Named, { conditions }: Conditioned) {
+      const { result } = await change(core, [keyOf(collection, name)], true, (draft, world) =>
+        deleteAccess(draft, world, view, kind, name, conditions),
+      );
+      return answer(name, result.resource);
+    },
+  };
+}
+
+/** With what is computed on reading. */
+function shown(core: Core, resource: AccessResource): AccessResource {
+  const { name } = resource.metadata;
+  if (resource.kind === 'Site') return { ...resource, status: siteStatus(core, name) };
+  if (resource.kind !== 'AccessPoint') return resource;
+  let clients = 0;
+  for (const client of core.view.all('clients')) if (client.spec.attachedTo === name) clients++;
+  return { ...resource, status: { clients } };
+}
+
+function siteStatus({ view }: Core, name: string): Site['status'] {
+  const nodes: string[] = [];
+  for (const { metadata, spec } of view.all('nodes')) if (spec.site === name) nodes.push(metadata.name);
+  let accessPoints = 0;
+  for (const { spec } of view.all('access-points')) if (spec.site === name) accessPoints++;
+  return { nodes: nodes.sort(), accessPoints };
+}

@@ -1,0 +1,151 @@
+/** The part of the route table that is about the access network: four kinds that are alike, and the import of lists. */
+import type { RouteDefinition } from './route-definition.ts';
+
+export const ACCESS_ROUTES = {
+  'access-network.import': {
+    method: 'POST',
+    path: '/v1/access-network/import',
+    summary: 'Makes sites, access points and links of a GeoJSON or CSV list, all or none',
+    answer: 'json',
+    sends: 'text',
+  },
+  'site.list': {
+    method: 'GET',
+    path: '/v1/sites',
+    summary: 'Lists sites',
+    answer: 'json',
+    watch: true,
+  },
+  'site.show': {
+    method: 'GET',
+    path: '/v1/sites/{name}',
+    summary: 'One site',
+    answer: 'json',
+  },
+  'site.put': {
+    method: 'PUT',
+    path: '/v1/sites/{name}',
+    summary: 'Makes or changes a site',
+    answer: 'json',
+    conditional: true,
+  },
+  'site.patch': {
+    method: 'PATCH',
+    path: '/v1/sites/{name}',
+    summary: 'Changes a site by a JSON merge patch (RFC 7396)',
+    answer: 'json',
+    conditional: true,
+  },
+  'site.delete': {
+    method: 'DELETE',
+    path: '/v1/sites/{name}',
+    summary: 'Deletes a site that nothing is at',
+    answer: 'json',
+    conditional: true,
+  },
+
+  'access-point.list': {
+    method: 'GET',
+    path: '/v1/access-points',
+    summary: 'Lists access points',
+    answer: 'json',
+    watch: true,
+  },
+  'access-point.show': {
+    method: 'GET',
+    path: '/v1/access-points/{name}',
+    summary: 'One access point',
+    answer: 'json',
+  },
+  'access-point.put': {
+    method: 'PUT',
+    path: '/v1/access-points/{name}',
+    summary: 'Makes or changes an access point',
+    answer: 'json',
+    conditional: true,
+  },
+  'access-point.patch': {
+    method: 'PATCH',
+    path: '/v1/access-points/{name}',
+    summary: 'Changes an access point by a JSON merge patch (RFC 7396)',
+    answer: 'json',
+    conditional: true,
+  },
+  'access-point.delete': {
+    method: 'DELETE',
+    path: '/v1/access-points/{name}',
+    summary: 'Deletes an access point that nothing is attached to',
+    answer: 'json',
+    conditional: true,
+  },
+
+  'link.list': {
+    method: 'GET',
+    path: '/v1/links',
+    summary: 'Lists links',
+    answer: 'json',
+    watch: true,
+  },
+  'link.show': {
+    method: 'GET',
+    path: '/v1/links/{name}',
+    summary: 'One link',
+    answer: 'json',
+  },
+  'link.put': {
+    method: 'PUT',
+    path: '/v1/links/{name}',
+    summary: 'Makes or changes a link',
+    answer: 'json',
+    conditional: true,
+  },
+  'link.patch': {
+    method: 'PATCH',
+    path: '/v1/links/{name}',
+    summary: 'Changes a link by a JSON merge patch (RFC 7396)',
+    answer: 'json',
+    conditional: true,
+  },
+  'link.delete': {
+    method: 'DELETE',
+    path: '/v1/links/{name}',
+    summary: 'Deletes a link',
+    answer: 'json',
+    conditional: true,
+  },
+
+  'client.list': {
+    method: 'GET',
+    path: '/v1/clients',
+    summary: 'Lists clients',
+    answer: 'json',
+    watch: true,
+  },
+  'client.show': {
+    method: 'GET',
+    path: '/v1/clients/{name}',
+    summary: 'One client',
+    answer: 'json',
+  },
+  'client.put': {
+    method: 'PUT',
+    path: '/v1/clients/{name}',
+    summary: 'Makes or changes a client',
+    answer: 'json',
+    conditional: true,
+  },
+  'client.patch': {
+    method: 'PATCH',
+    path: '/v1/clients/{name}',
+    summary: 'Changes a client by a JSON merge patch (RFC 7396): another access point is a handover',
+    answer: 'json',
+    conditional: true,
+  },
+  'client.delete': {
+    method: 'DELETE',
+    path: '/v1/clients/{name}',
+    summary: 'Deletes a client',
+    answer: 'json',
+    conditional: true,
+  },
+} as const satisfies Record<string, RouteDefinition>;
