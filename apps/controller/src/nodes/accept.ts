@@ -1,8 +1,8 @@
 /** Nodes join by themselves; a manifest or a patch changes only what people decide: labels, and whether it takes instances. */
 import type { NodeManifest } from '@skerry/contract/schema';
 import { type Node, SkerryError } from '@skerry/model';
-import { type Conditions, requireConditions } from '../http/conditions.ts';
 import { requireSite } from '../access/kinds.ts';
+import { type Conditions, requireConditions } from '../http/conditions.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { same, touched } from '../state/resource.ts';
