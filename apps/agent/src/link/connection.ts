@@ -13,6 +13,7 @@ import { WebSocket } from 'ws';
 import type { Logger } from '../ports.ts';
 import {
   addressOf,
+  type CredentialPlace,
   type Credentials,
   certificateRequest,
   readCredentials,
@@ -29,7 +30,8 @@ const MOST_BUFFERED_BYTES = 4 * 1024 * 1024;
 const LONGEST_TIMER_MS = 24 * 60 * 60 * 1000;
 
 export interface ConnectionOptions {
-  readonly dataDir: string;
+  /** Where its credentials are kept. */
+  readonly dataDir: CredentialPlace;
   readonly credentials: Credentials;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -1,6 +1,7 @@
 /**
  * What an agent knows its controller by, and is known by: `<dataDir>/agent/`, readable by its owner only. The key is made
  * here and never leaves the machine; the certificate for it is got once with a token and then renewed over the session.
+ * Nodes that are simulated keep theirs in memory.
  */
 import 'reflect-metadata';
 import { createHash, webcrypto, X509Certificate } from 'node:crypto';
@@ -25,19 +26,43 @@ export interface Credentials {
   readonly authority: string;
 }
 
-const folderOf = (dataDir: string) => join(dataDir, 'agent');
-const path = (dataDir: string, name: string) => join(folderOf(dataDir), name);
+/** Small texts by name; what was written is there after the next power cut. */
+export interface CredentialKeep {
+  read(name: string): string | undefined;
+  write(name: string, text: string): void;
+}
+/** A data folder, or what stands for one. */
+export type CredentialPlace = string | CredentialKeep;
 
-/** Undefined where this data folder has not joined. */
-export function readCredentials(dataDir: string): Credentials | undefined {
-  if (!existsSync(path(dataDir, 'agent.json'))) return undefined;
-  const read = (name: string) => readFileSync(path(dataDir, name), 'utf8');
-  const about = JSON.parse(read('agent.json')) as Pick<Credentials, 'node' | 'server'>;
-  return { ...about, key: read('node.key'), certificate: read('node.crt'), authority: read('ca.crt') };
+function keepOf(place: CredentialPlace): CredentialKeep {
+  if (typeof place !== 'string') return place;
+  const folder = join(place, 'agent');
+  return {
+    read: (name) => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), 'utf8') : undefined),
+    write(name, text) {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      writeFileDurably(join(folder, name), text);
+    },
+  };
 }
 
-export function writeCertificate(dataDir: string, certificate: string): void {
-  writeFileDurably(path(dataDir, 'node.crt'), certificate);
+/** Undefined where this data folder has not joined. */
+export function readCredentials(place: CredentialPlace): Credentials | undefined {
+  const keep = keepOf(place);
+  const about = keep.read('agent.json');
+  if (about === undefined) return undefined;
+  const { node, server } = JSON.parse(about) as Pick<Credentials, 'node' | 'server'>;
+  const read = (name: string) => {
+    const text = keep.read(name);
+    if (text === undefined)
+      throw new SkerryError('data_folder_invalid', `agent/${name} is gone: join anew with another token`);
+    return text;
+  };
+  return { node, server, key: read('node.key'), certificate: read('node.crt'), authority: read('ca.crt') };
+}
+
+export function writeCertificate(place: CredentialPlace, certificate: string): void {
+  keepOf(place).write('node.crt', certificate);
 }
 
 /** Milliseconds until a third of its life is left. */
@@ -79,11 +104,10 @@ export function addressOf(server: string): { host: string; port: number } {
   return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 443) };
 }
 
-async function keyOf(dataDir: string): Promise<webcrypto.CryptoKeyPair> {
+async function keyOf(keep: CredentialKeep): Promise<webcrypto.CryptoKeyPair> {
   x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0]);
-  const file = path(dataDir, 'node.key');
-  if (existsSync(file)) {
-    const pem = readFileSync(file, 'utf8');
+  const pem = keep.read('node.key');
+  if (pem !== undefined) {
     const key = await webcrypto.subtle.importKey(
       'pkcs8',
       x509.PemConverter.decode(pem)[0]!,
@@ -103,13 +127,13 @@ async function keyOf(dataDir: string): Promise<webcrypto.CryptoKeyPair> {
     'verify',
   ])) as webcrypto.CryptoKeyPair;
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
-  writeFileDurably(file, x509.PemConverter.encode(pkcs8, 'PRIVATE KEY'));
+  keep.write('node.key', x509.PemConverter.encode(pkcs8, 'PRIVATE KEY'));
   return keys;
 }
 
 /** A request for a certificate; only its key counts, the name is the controller's to give. */
-export async function certificateRequest(dataDir: string): Promise<string> {
-  const keys = await keyOf(dataDir);
+export async function certificateRequest(place: CredentialPlace): Promise<string> {
+  const keys = await keyOf(keepOf(place));
   const made = await x509.Pkcs10CertificateRequestGenerator.create({
     name: 'CN=node',
     keys,
@@ -123,21 +147,21 @@ export async function certificateRequest(dataDir: string): Promise<string> {
  * Errors: request_invalid, forbidden, conflict, unavailable.
  */
 export async function joinController(
-  dataDir: string,
+  place: CredentialPlace,
   tokenText: string,
   wantedName: string,
 ): Promise<Credentials> {
   const token = readToken(tokenText);
-  mkdirSync(folderOf(dataDir), { recursive: true, mode: 0o700 });
-  const request = await certificateRequest(dataDir);
+  const keep = keepOf(place);
+  const request = await certificateRequest(keep);
   const authority = await authorityOf(token);
   const body = { id: token.id, secret: token.secret, node: wantedName, request };
   const { node, certificate } = await post(token.server, authority, '/v1/join', body);
-  writeFileDurably(path(dataDir, 'ca.crt'), authority);
-  writeCertificate(dataDir, certificate);
+  keep.write('ca.crt', authority);
+  writeCertificate(keep, certificate);
   const about = { node, server: token.server };
-  writeFileDurably(path(dataDir, 'agent.json'), `${JSON.stringify(about)}\n`);
-  return readCredentials(dataDir)!;
+  keep.write('agent.json', `${JSON.stringify(about)}\n`);
+  return readCredentials(keep)!;
 }
 
 const unreachable = (server: string, error: Error) =>

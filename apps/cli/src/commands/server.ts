@@ -1,7 +1,7 @@
 /** up, down, status, doctor: the program itself on this machine. */
 import type { ProbeFinding } from '@skerry/model';
 import { formatBytes, formatMillis, SkerryError } from '@skerry/model';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { durationOption } from '../durations.ts';
 import { formatTable } from '../terminal/table.ts';
@@ -52,11 +52,38 @@ export function registerServer(program: Command, context: Context): void {
     .option('--engine <engine>', ENGINE_HELP)
     .option('--docker <socket>', 'short for `--engine docker:SOCKET`')
     .option('--alone', 'by its ledger, without its controller')
-    .action(async (options: UpOptions) => {
-      const { join, ...rest } = options;
+    .addOption(
+      new Option('--sim <count>', 'so many simulated nodes, for scale tests and development')
+        .argParser(count)
+        .hideHelp(),
+    )
+    .action(async (options: Omit<UpOptions, 'sim'> & { sim?: number }) => {
+      const { join, sim, ...rest } = options;
+      if (sim !== undefined) return simulate(sim, options.name ?? 'sim');
       const token = join === '-' ? (await readStandardInput()).trim() : join;
       await serve('agent', { ...rest, ...(token === undefined ? {} : { join: token }) });
     });
+
+  /** For the controller that other commands would talk to. */
+  async function simulate(nodes: number, prefix: string): Promise<void> {
+    const { runSimAgents } = await import('../server/sim-agents.ts');
+    const progress = context.progress('joining');
+    await context.withClient((client) =>
+      runSimAgents(
+        client,
+        {
+          ...{ count: nodes, firstNumber: 0, prefix },
+          onJoined: (joined) => progress.update(`${joined} of ${nodes} joined`),
+        },
+        () => {
+          progress.end();
+          context.output.say(`${nodes} simulated nodes have joined`);
+        },
+      ),
+    );
+    // Sockets linger; nothing has to be written.
+    process.exit(0);
+  }
 
   async function serve(role: 'up' | 'controller' | 'agent', given: UpOptions): Promise<void> {
     const server = await import('../server/up.ts');
@@ -136,6 +163,13 @@ export function registerServer(program: Command, context: Context): void {
       if (nodes.some((node) => node.findings.some((finding) => finding.level === 'missing')))
         process.exitCode = 1;
     });
+}
+
+/** Errors: InvalidArgumentError, which the command line tells. */
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a whole number from 1 on');
+  return value;
 }
 
 async function readStandardInput(): Promise<string> {
