@@ -97,15 +97,36 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.security.capabilities':
       'Beyond the default set, for root inside: another user gets none, as with Docker and Kubernetes. Those that would give the node away are refused with `unsupported`.',
     'spec.security.userNamespace': 'Root inside is nobody on the node. Default false.',
-    'spec.placement': 'Where. There is one node, so that only `nodeSelector` has an effect.',
-    'spec.placement.near': NOT_YET,
-    'spec.placement.near.accessPoints': NOT_YET,
-    'spec.placement.near.clients': NOT_YET,
+    'spec.placement':
+      'Where. Of the nodes that will do: the nearest, then the one with the fewest of the workload, then the one with the most free memory. `skerry workload explain` tells for every node why or why not.',
+    'spec.placement.near':
+      'What it is to be near: the weighted mean of the latencies counts. What is named together is added up.',
+    'spec.placement.near.accessPoints': 'AccessPoints; each counts once.',
+    'spec.placement.near.clients':
+      'Clients with these labels: their access points, each counted by how many are attached.',
     'spec.placement.near.devices': NOT_YET,
-    'spec.placement.maxLatency': NOT_YET,
-    'spec.placement.spread': NOT_YET,
-    'spec.placement.nodeSelector': 'Labels that the node must have; otherwise the workload is refused.',
+    'spec.placement.maxLatency':
+      'One way, from every access point of `near`. A hard bound: where no node meets it, the workload is refused, with the best that could be had and what is in the way.',
+    'spec.placement.spread':
+      'As few as possible at one `site`, or on one `node`, even if others are farther away.',
+    'spec.placement.nodeSelector':
+      'Labels that the node must have; `arch`, `node` (its name) and `site` it has by itself. Otherwise the workload is refused.',
+    'spec.placement.accelerated': 'Default `false`.',
+    'spec.placement.affinity':
+      'Only where an instance of each of these workloads is. The first of a workload that is to be near itself may go anywhere.',
+    'spec.placement.affinity[].workload': 'A workload of the same project.',
+    'spec.placement.affinity[].at': 'Default `node`.',
+    'spec.placement.antiAffinity':
+      'Nowhere where an instance of one of these workloads is, and they come nowhere where this one is.',
+    'spec.placement.antiAffinity[].workload':
+      'A workload of the same project; its own name keeps its replicas apart.',
+    'spec.placement.antiAffinity[].at': 'Default `node`.',
+    'spec.placement.tolerations': 'Taints of nodes that it puts up with.',
+    'spec.placement.tolerations[].key': 'As the node has it.',
+    'spec.placement.tolerations[].value': 'Default: any.',
     'spec.placement.replaceAfter': `How long the node of an instance may be away, from when its agent was last there, before the instance is started on another one; not before the node is lost (30 s). If the agent comes back before, all goes on. What has volumes there waits for it. Default ${formatMillis(GUEST_DEFAULTS.replaceAfterMs)}.`,
+    'spec.priority':
+      'Above 0, instances of less priority end for it where there is no room, the fewest and least first. Default 0.',
     'spec.move': NOT_YET,
     'spec.sim': 'Timings and faults of the sim runtime.',
   },

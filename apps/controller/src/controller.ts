@@ -8,7 +8,7 @@ import type { ImageStore } from '@skerry/images';
 import type { Instance, Project } from '@skerry/model';
 import type { Store } from '@skerry/store';
 import { accessRoutes } from './access/routes.ts';
-import { createLedger } from './admission/ledger.ts';
+import { createLedger, type Ledger } from './admission/ledger.ts';
 import { createCallers } from './auth/callers.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Core, change, storedClaim } from './core.ts';
@@ -32,6 +32,7 @@ import { createPresence } from './nodes/presence.ts';
 import { nodeRoutes } from './nodes/routes.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { createOperations } from './operations/runner.ts';
+import { createPlacement } from './placement/place.ts';
 import { DEFAULT_PROJECT, putProject } from './projects/accept.ts';
 import { projectRoutes } from './projects/routes.ts';
 import { keyOf } from './state/keys.ts';
@@ -71,13 +72,16 @@ export interface Controller {
 export function createController(options: ControllerOptions): Controller {
   const { store, images, nodeName, dataDir, logger, clock = systemClock } = options;
   const view = createView(store, logger);
-  const ledger = createLedger();
+  // The ledger tells placement what is taken, and placement finds free addresses in the ledger.
+  const ledger: Ledger = createLedger((key, claim) => placement.live.claimed(key, claim));
+  const placement = createPlacement(view, ledger);
   const events = createEventLog(store, clock, logger);
   const nodes = new Map<string, NodeLink>();
   const core: Core = {
     store,
     view,
     ledger,
+    placement,
     locks: createLocks(),
     events,
     images,

@@ -6,21 +6,23 @@ import type { Store } from '@skerry/store';
 import type { Claim } from './admission/claim.ts';
 import { claimOfInstance, claimOfVolume } from './admission/claim.ts';
 import type { Ledger } from './admission/ledger.ts';
-import type { Candidate } from './admission/place.ts';
 import type { Clock } from './clock.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './logger.ts';
 import type { Absences } from './nodes/absences.ts';
+import { explainLines } from './placement/explain.ts';
+import type { Placement } from './placement/place.ts';
 import { createDraft, type Draft } from './state/draft.ts';
 import { partsOf } from './state/keys.ts';
 import type { Locks } from './state/locks.ts';
 import type { View } from './state/view.ts';
-import type { World } from './workloads/converge.ts';
+import type { Candidate, World } from './workloads/converge.ts';
 
 export interface Core {
   readonly store: Store;
   readonly view: View;
   readonly ledger: Ledger;
+  readonly placement: Placement;
   readonly locks: Locks;
   readonly events: EventLog;
   readonly images: ImageStore;
@@ -48,11 +50,15 @@ export function storedClaim(core: Pick<Core, 'view'>, key: string): Claim | unde
   return claimOfInstance(instance, workload?.spec, overheads);
 }
 
-export function candidates(view: View): Candidate[] {
-  return [...view.all('nodes')].map((node) => ({
-    node,
-    overheads: view.get('node-overheads', node.metadata.name) ?? {},
-  }));
+/** A node with what its runtimes take beside their guests. */
+export function candidate(view: View, name: string): Candidate | undefined {
+  const node = view.get('nodes', name);
+  return node && { node, overheads: view.get('node-overheads', name) ?? {} };
+}
+
+function onlyNode(view: View): string | undefined {
+  const [only, ...others] = view.all('nodes');
+  return only && others.length === 0 && only.status.phase === 'ready' ? only.metadata.name : undefined;
 }
 
 export interface Planned<T> {
@@ -67,6 +73,7 @@ export function planOnce<T>(
   core: Core,
   strict: boolean,
   work: (draft: Draft, world: World) => T,
+  options: { readonly explains?: boolean } = {},
 ): Planned<T> {
   const draft = createDraft(core.view);
   const reserved = new Set<string>();
@@ -74,7 +81,10 @@ export function planOnce<T>(
     for (const key of reserved) core.ledger.set(key, storedClaim(core, key));
   };
   const world: World = {
-    candidates: candidates(core.view),
+    candidate: (name) => candidate(core.view, name),
+    onlyNode: () => onlyNode(core.view),
+    why: (asked) => (options.explains ? explainLines(core, draft, asked) : []),
+    place: (asked) => core.placement.place(draft, asked),
     ledger: core.ledger,
     now: new Date(core.clock.nowMs()).toISOString(),
     strict,

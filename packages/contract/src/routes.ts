@@ -129,6 +129,12 @@ export const ROUTES = {
     summary: 'Restarts the instances, one after the other',
     answer: 'json',
   },
+  'workload.explain': {
+    method: 'GET',
+    path: `${PROJECT}/workloads/{name}/explain`,
+    summary: 'For every node why an instance is or would be placed there, or why not',
+    answer: 'json',
+  },
   'workload.logs': {
     method: 'GET',
     path: `${PROJECT}/workloads/{name}/logs`,

@@ -43,7 +43,10 @@ function describe(result: ApplyResult): string {
   return result.documents
     .flatMap((document) => [
       `${document.kind.toLowerCase()}/${document.name} ${document.outcome}`,
-      ...document.steps.map((step) => `  ${step.action.padEnd(8)} ${step.text}`),
+      ...document.steps.flatMap((step) => [
+        `  ${step.action.padEnd(8)} ${step.text}`,
+        ...(step.why ?? []).map((line) => `           ${line}`),
+      ]),
     ])
     .join('\n');
 }

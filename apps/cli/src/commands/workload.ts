@@ -7,6 +7,7 @@ import { age, durationOption } from '../durations.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { describePending, isReady, waitForStopped, waitForWorkloads } from '../wait.ts';
 import { waitUntilGone } from './apply.ts';
+import { registerWorkloadExplain } from './workload-explain.ts';
 import { registerWorkloadGuest } from './workload-guest.ts';
 import { registerWorkloadStreams } from './workload-streams.ts';
 
@@ -206,6 +207,7 @@ export function registerWorkload(program: Command, context: Context): void {
       }),
     );
 
+  registerWorkloadExplain(workload, context);
   registerWorkloadGuest(workload, context);
   registerWorkloadStreams(workload, context);
 }

@@ -63,7 +63,7 @@ export function requireNamed(draft: Draft, manifest: AccessManifest): void {
 }
 
 /** Members of a collection as they are in the draft. */
-function* drafted<K extends 'nodes' | AccessCollection>(
+export function* drafted<K extends 'nodes' | AccessCollection>(
   draft: Draft,
   view: View,
   collection: K,

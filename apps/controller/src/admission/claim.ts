@@ -24,6 +24,9 @@ export interface Claim {
   readonly diskBytes: number;
   /** `tcp/8080` on the node. */
   readonly ports: readonly string[];
+  /** Groups that are kept away from where it is: `default/web`. */
+  readonly repels?: readonly { readonly group: string; readonly at: 'site' | 'node' }[];
+  readonly priority?: number;
 }
 
 /** A guest without a limit could take its whole node: so there always is one, the same as on the node. */
@@ -52,6 +55,7 @@ export function claimOf(
   wanted: WorkloadSpec,
   overheads: Overheads,
 ): Claim {
+  const away = wanted.placement?.antiAffinity;
   return {
     project: place.project,
     workload: place.workload,
@@ -62,8 +66,15 @@ export function claimOf(
     memoryBytes: Math.max(memoryOf(template), memoryOf(wanted)) + (overheads[wanted.runtime] ?? 0),
     diskBytes: Math.max(diskOf(template), diskOf(wanted)),
     ports: [...new Set([...publishedPorts(template), ...publishedPorts(wanted)])],
+    ...(away && {
+      repels: away.map(({ workload, at = 'node' }) => ({ group: `${place.project}/${workload}`, at })),
+    }),
+    ...(wanted.priority !== undefined && { priority: wanted.priority }),
   };
 }
+
+/** Of an instance that is being ended already: to end it costs nothing more. */
+const ENDING_PRIORITY = -1_000_000;
 
 export function claimOfInstance(
   instance: Instance,
@@ -71,7 +82,7 @@ export function claimOfInstance(
   overheads: Overheads,
 ): Claim {
   const { spec, metadata } = instance;
-  return claimOf(
+  const claim = claimOf(
     {
       project: metadata.project!,
       workload: spec.workload,
@@ -82,6 +93,7 @@ export function claimOfInstance(
     metadata.deletedAt ? spec.template : (wanted ?? spec.template),
     overheads,
   );
+  return metadata.deletedAt ? { ...claim, priority: ENDING_PRIORITY } : claim;
 }
 
 export function claimOfVolume({ metadata, spec, status }: Volume): Claim {

@@ -33,7 +33,8 @@ function add(to: Taken, claim: Claim, sign: 1 | -1): void {
   to.instances += sign * claim.instances;
 }
 
-export function createLedger(): Ledger {
+/** `onSet` hears of every claim that comes, changes or goes. */
+export function createLedger(onSet?: (key: string, claim: Claim | undefined) => void): Ledger {
   const claims = new Map<string, Claim>();
   const nodes = new Map<string, NodeTaken>();
   const projects = new Map<string, Taken>();
@@ -61,6 +62,7 @@ export function createLedger(): Ledger {
     project: projectOf,
     set(key, claim) {
       const before = claims.get(key);
+      if (before || claim) onSet?.(key, claim);
       if (before) {
         add(projectOf(before.project), before, -1);
         if (before.node !== undefined) {

@@ -170,7 +170,7 @@ async function runAll(
 ): Promise<ApplyResult> {
   const work = (draft: Draft, world: World) => planAll(documents, order, one, draft, world);
   if (dryRun) {
-    const planned = planOnce(core, true, work);
+    const planned = planOnce(core, true, work, { explains: true });
     planned.release();
     return { dryRun, revision: core.view.revision, documents: planned.result };
   }

@@ -64,7 +64,7 @@ export function putVolume(
     world,
   );
   const claim = claimOfVolume(volume);
-  const candidate = world.candidates.find(({ node }) => node.metadata.name === volume.status.node);
+  const candidate = volume.status.node === undefined ? undefined : world.candidate(volume.status.node);
   const short =
     candidate &&
     shortage(candidate.node, world.ledger.node(candidate.node.metadata.name), claim, world.ledger.get(key));
@@ -85,13 +85,14 @@ export function putVolume(
   return { outcome: stored ? 'changed' : 'created', resource: volume, steps: [step] };
 }
 
-/** Gives a volume its node where it has none: the first that is ready. */
+/** Gives a volume its node where there is but one. Among several, it goes where its first instance does. */
 export function settleVolume(volume: Volume, world: World): Volume {
   if (volume.status.node !== undefined) return volume;
-  const ready = world.candidates.find(({ node }) => node.status.phase === 'ready');
-  if (!ready) return { ...volume, status: { ...volume.status, reason: 'no node is ready' } };
+  const only = world.onlyNode();
+  if (only === undefined)
+    return { ...volume, status: { ...volume.status, reason: 'it is made where its first instance goes' } };
   const { reason, ...status } = volume.status;
-  return { ...volume, status: { ...status, node: ready.node.metadata.name } };
+  return { ...volume, status: { ...status, node: only } };
 }
 
 /** Marks a volume to go. Errors: not_found, in_use where a workload that stays mounts it. */

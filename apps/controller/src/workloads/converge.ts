@@ -7,20 +7,35 @@
  *   address are free again only when its agent has reported it absent.
  */
 import type { Step } from '@skerry/contract';
-import { guestWords, type Instance, SkerryError, type Workload } from '@skerry/model';
+import { guestWords, type Instance, type Node, SkerryError, type Workload } from '@skerry/model';
 import { shortage } from '../admission/capacity.ts';
 import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
 import type { Ledger } from '../admission/ledger.ts';
-import { type Candidate, place } from '../admission/place.ts';
 import { checkQuota } from '../admission/quota.ts';
+import type { Answer } from '../placement/place.ts';
+import type { Asked } from '../placement/request.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
+import type { Overheads } from '../state/view.ts';
+import { bindVolumes, volumesOf } from '../volumes/binding.ts';
+import { preempt, whyNot } from './preempt.ts';
 import { type Fate, fateOf, isNowhere } from './replace.ts';
 import { differences, isCurrent, isSettled, nextToChange, type Wanted, wantedOf } from './rollout.ts';
 
+export interface Candidate {
+  readonly node: Node;
+  readonly overheads: Overheads;
+}
+
 export interface World {
-  readonly candidates: readonly Candidate[];
+  readonly candidate: (node: string) => Candidate | undefined;
+  /** The node, where there is but one and it is there. */
+  readonly onlyNode: () => string | undefined;
+  /** Where an instance goes. Errors: manifest_invalid. */
+  readonly place: (asked: Asked) => Answer;
+  /** In a plan: for every node why or why not, asked before the room is taken. */
+  readonly why: (asked: Asked) => string[];
   readonly ledger: Ledger;
   /** Takes room in the ledger; given back if the draft is not committed. */
   readonly reserve: (key: string, claim: Claim | undefined) => void;
@@ -120,11 +135,14 @@ export function converge(
   function settle(instance: Instance, instead?: { old: Instance; because: string }): string | undefined {
     const { metadata } = instance;
     const instanceKey = keyOf('instances', project, metadata.name);
-    const request = { key: instanceKey, project, workload: name, name: metadata.name, spec: workload.spec };
-    const answer = place(request, world.candidates, world.ledger, nameOfKey);
+    const asked = { project, workload: name, name: metadata.name, spec: workload.spec };
+    const wish = { ...asked, ...volumesOf(draft, project, workload) };
+    const answer = world.place(wish);
+    const why = world.why(wish);
     if ('placed' in answer) {
       const { node, network, claim } = answer.placed;
       world.reserve(instanceKey, claim);
+      bindVolumes(draft, project, workload, node, world);
       const spec = {
         ...instance.spec,
         ...specOf(wanted),
@@ -147,6 +165,7 @@ export function converge(
           instead ? 'replace' : 'create',
           metadata.name,
           `${instead ? 'replace' : 'create'} instance ${metadata.name} on ${node} at ${network.address}`,
+          why,
         ),
       );
       if (instead) {
@@ -160,22 +179,24 @@ export function converge(
       return undefined;
     }
     if (instead) {
-      const why = 'waits' in answer ? answer.waits : answer.refused.message;
+      const because = whyNot(answer);
       return `${instead.because}, and no other takes it: ${why}`;
     }
     if ('refused' in answer && world.strict) throw answer.refused;
-    const why = 'waits' in answer ? answer.waits : answer.refused.message;
+    if ('ends' in answer)
+      for (const { key: ended } of answer.ends) preempt(draft, ended, metadata.name, world);
+    const because = whyNot(answer);
     const claim = claimOf({ project, workload: name }, workload.spec, workload.spec, {});
     world.reserve(instanceKey, claim);
     const isNew = draft.get('instances', project, metadata.name) === undefined;
-    if (isNew || instance.status.reason !== why) {
-      const text = `create instance ${metadata.name}; it waits: ${why}`;
+    if (isNew || instance.status.reason !== because) {
+      const text = `create instance ${metadata.name}; it waits: ${because}`;
       change(
-        { ...instance, status: { ...instance.status, reason: why } },
-        isNew ? step('create', metadata.name, text) : undefined,
+        { ...instance, status: { ...instance.status, reason: because } },
+        isNew ? step('create', metadata.name, text, why) : undefined,
       );
     }
-    return `${metadata.name} waits: ${why}`;
+    return `${metadata.name} waits: ${because}`;
   }
 
   const active = () => [...instances.values()].filter((instance) => !instance.metadata.deletedAt);
@@ -209,7 +230,7 @@ export function converge(
   /** Checks and takes the room of an instance that has its node: its new spec may want more. */
   function hold(instance: Instance): void {
     const instanceKey = keyOf('instances', project, instance.metadata.name);
-    const candidate = world.candidates.find(({ node }) => node.metadata.name === instance.spec.node);
+    const candidate = instance.spec.node === undefined ? undefined : world.candidate(instance.spec.node);
     if (!candidate) return;
     const claim = claimOfInstance(instance, workload.spec, candidate.overheads);
     const held = world.ledger.get(instanceKey);
@@ -274,11 +295,12 @@ export function converge(
   return { steps, workload: result, lookInMs };
 }
 
-const step = (action: Step['action'], name: string, text: string): Step => ({
+const step = (action: Step['action'], name: string, text: string, why: readonly string[] = []): Step => ({
   action,
   kind: 'Instance',
   name,
   text,
+  ...(why.length > 0 && { why: [...why] }),
 });
 const specOf = ({ cdromDigest, ...wanted }: Wanted) => ({
   ...wanted,

@@ -9,6 +9,7 @@ import { keyOf } from '../state/keys.ts';
 import type { Change } from '../state/view.ts';
 import { settleVolume, usersOf } from '../volumes/accept.ts';
 import { converge } from './converge.ts';
+import { createDue } from './due.ts';
 
 const AT_ONCE = 32;
 const RETRY_MS = 1000;
@@ -22,7 +23,7 @@ export interface Reconciler {
 
 export function createReconciler(core: Core): Reconciler {
   const { view, clock, logger } = core;
-  const dirty = new Set<string>();
+  const dirty = createDue(view);
   let active = 0;
   let running = false;
   let idle = (): void => undefined;
@@ -51,6 +52,9 @@ export function createReconciler(core: Core): Reconciler {
         dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
         break;
       }
+      case 'sites':
+      case 'access-points':
+      case 'links':
       case 'nodes':
       case 'node-overheads':
         markWaiting();
@@ -125,10 +129,8 @@ export function createReconciler(core: Core): Reconciler {
 
   const pump = () => {
     while (running && active < AT_ONCE) {
-      const next = dirty.values().next();
-      if (next.done) break;
-      const key = next.value;
-      dirty.delete(key);
+      const key = dirty.take();
+      if (key === undefined) break;
       active++;
       one(key)
         .catch((error) => {

@@ -8,6 +8,7 @@ import { listing, requireListedProject } from '../http/listing.ts';
 import { openConsole, openExec, readLogs } from '../instances/streams.ts';
 import { lockKeys } from '../manifests/apply.ts';
 import { manifestOf, patchedManifest } from '../manifests/request.ts';
+import { explainWorkload } from '../placement/explain.ts';
 import { keyOf } from '../state/keys.ts';
 import { type Accepted, controlWorkload, deleteWorkload, putWorkload, type Verb } from './accept.ts';
 
@@ -110,6 +111,9 @@ export function workloadRoutes(core: Core): HandlersOf<'workload'> {
     'workload.start': async ({ project, name }) => control(project, name, 'start'),
     'workload.stop': async ({ project, name }) => control(project, name, 'stop'),
     'workload.restart': async ({ project, name }) => control(project, name, 'restart'),
+    'workload.explain': async ({ project, name, instance }) => ({
+      body: explainWorkload(core, project, name, instance),
+    }),
     'workload.logs': ({ project, name, instance, ...options }, context) =>
       readLogs(core, () => instanceOf(core, project, name, instance), options, context.signal),
     'workload.exec': async ({ project, name, instance, ...request }, signal) =>

@@ -60,6 +60,7 @@ export const Step = Type.Object({
   kind: Type.String(),
   name: Type.String(),
   text: Type.String(),
+  why: Type.Optional(Type.Array(Type.String(), { description: 'In a plan: for every node why, or why not' })),
 });
 export const Applied = Type.Object({
   kind: Type.String(),
@@ -76,6 +77,28 @@ export const ApplyResult = Type.Object({
   dryRun: Type.Boolean(),
   revision: Type.Integer(),
   documents: Type.Array(Applied),
+});
+
+export const PlacementExplanation = Type.Object({
+  instance: Type.String(),
+  node: Type.Optional(Type.String({ description: 'Where it is' })),
+  near: Type.Array(Type.Object({ accessPoint: Type.String(), weight: Type.Number() })),
+  maxLatencyMs: Type.Optional(Type.Number()),
+  text: Type.String({ description: 'Where it would be placed now, or why nowhere' }),
+  nodes: Type.Array(
+    Type.Object({
+      node: Type.String(),
+      site: Type.Optional(Type.String()),
+      fits: Type.Boolean(),
+      chosen: Type.Boolean(),
+      current: Type.Boolean(),
+      latencyMs: Type.Optional(Type.Number({ description: 'One way, the weighted mean of `near`' })),
+      worstLatencyMs: Type.Optional(
+        Type.Number({ description: 'From the farthest access point; absent: one can not reach it' }),
+      ),
+      reasons: Type.Array(Type.Object({ code: Type.String(), text: Type.String(), remedy: Type.String() })),
+    }),
+  ),
 });
 
 export const Status = Type.Object({

@@ -133,6 +133,11 @@ export const ROUTE_SCHEMAS = {
   'workload.start': { params: NamedInProject, response: Workload },
   'workload.stop': { params: NamedInProject, response: Workload },
   'workload.restart': { params: NamedInProject, response: Workload },
+  'workload.explain': {
+    params: NamedInProject,
+    query: Type.Object(ofInstance, closed),
+    response: A.PlacementExplanation,
+  },
   'workload.logs': {
     params: NamedInProject,
     query: Type.Object({ ...LogQuery, ...ofInstance }, closed),

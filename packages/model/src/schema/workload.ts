@@ -127,6 +127,16 @@ export const SystemOptions = Type.Object(
   closed,
 );
 
+const AffinityTerm = Type.Object(
+  {
+    workload: Name,
+    at: Type.Optional(
+      Type.Enum(['node', 'site'], { description: 'On the same node (default), or at its site' }),
+    ),
+  },
+  closed,
+);
+
 export const Placement = Type.Object(
   {
     near: Type.Optional(
@@ -142,6 +152,23 @@ export const Placement = Type.Object(
     maxLatency: Type.Optional(Duration),
     spread: Type.Optional(Type.Enum(['site', 'node'])),
     nodeSelector: Type.Optional(Labels),
+    accelerated: Type.Optional(
+      Type.Boolean({ description: 'Only where the processor runs the guest, and nothing emulates it' }),
+    ),
+    affinity: Type.Optional(Type.Array(AffinityTerm, { maxItems: 16 })),
+    antiAffinity: Type.Optional(Type.Array(AffinityTerm, { maxItems: 16 })),
+    tolerations: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            key: Type.String({ minLength: 1, maxLength: 63 }),
+            value: Type.Optional(Type.String({ maxLength: 63 })),
+          },
+          closed,
+        ),
+        { maxItems: 32 },
+      ),
+    ),
     replaceAfter: Type.Optional(Duration),
   },
   closed,
@@ -180,6 +207,13 @@ export const WorkloadSpec = Type.Object(
     health: Type.Optional(Health),
     security: Type.Optional(Security),
     placement: Type.Optional(Placement),
+    priority: Type.Optional(
+      Type.Integer({
+        minimum: -1000,
+        maximum: 1000,
+        description: 'Above 0: instances of less priority end for it where there is no room; default 0',
+      }),
+    ),
     move: Type.Optional(Type.Enum(['live', 'restart', 'never'])),
     sim: Type.Optional(
       Type.Record(Type.String(), Type.Union([Type.Number(), Type.String(), Type.Boolean()]), {
