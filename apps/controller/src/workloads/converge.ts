@@ -179,8 +179,7 @@ export function converge(
       return undefined;
     }
     if (instead) {
-      const because = whyNot(answer);
-      return `${instead.because}, and no other takes it: ${why}`;
+      return `${instead.because}, and no other takes it: ${whyNot(answer)}`;
     }
     if ('refused' in answer && world.strict) throw answer.refused;
     if ('ends' in answer)
