@@ -35,7 +35,7 @@ import { createOperations } from './operations/runner.ts';
 import { createPlacement } from './placement/place.ts';
 import { DEFAULT_PROJECT, putProject } from './projects/accept.ts';
 import { projectRoutes } from './projects/routes.ts';
-import { keyOf } from './state/keys.ts';
+import { keyOf, partsOf } from './state/keys.ts';
 import { createLocks } from './state/locks.ts';
 import { type Change, createView } from './state/view.ts';
 import { systemRoutes } from './system/routes.ts';
@@ -185,7 +185,6 @@ function keepLedger(core: Core, { collection, key, before, after }: Change): voi
     const { name, project } = ((after ?? before) as Project).metadata;
     for (const instance of core.view.instancesOf(project!, name)) again(instance);
   } else if (collection === 'node-overheads') {
-    for (const instance of core.view.all('instances'))
-      if (keyOf('node-overheads', instance.spec.node ?? '') === key) again(instance);
+    for (const instance of core.view.instancesOn(partsOf(key).name)) again(instance);
   }
 }

@@ -14,6 +14,8 @@ import type { NodeToken } from '../state/view.ts';
 
 const USUAL_VALIDITY_S = 3600;
 const TOKENS_AT_ONCE = 10_000;
+/** Tokens that are no longer good are looked for this often: thousands of machines may join in a minute. */
+const SWEEP_MS = 60_000;
 
 /** Where agents find this controller, and by what they know it. */
 export interface NodeEntrance {
@@ -45,6 +47,7 @@ type JoinHandlers = Pick<HandlersOf<'node'>, 'node.token' | 'node.tokens' | 'nod
 
 export function joinRoutes(core: Core, entrance: () => NodeEntrance | undefined): JoinHandlers {
   const { view, clock } = core;
+  let sweptMs = Number.NEGATIVE_INFINITY;
   const isGood = ({ expiresAt, usedBy }: NodeToken, now: number) =>
     usedBy === undefined && Date.parse(expiresAt) > now;
   const open = (): NodeEntrance => {
@@ -71,10 +74,14 @@ export function joinRoutes(core: Core, entrance: () => NodeEntrance | undefined)
         ...(body.node !== undefined && { node: body.node }),
       };
       await change(core, [], false, (draft) => {
-        let left = 0;
-        for (const old of view.all('node-tokens')) {
-          if (Date.parse(old.expiresAt) <= now) draft.delete(keyOf('node-tokens', old.id));
-          else left++;
+        let left = view.count('node-tokens');
+        if (left >= TOKENS_AT_ONCE || clock.monotonicMs() - sweptMs > SWEEP_MS) {
+          sweptMs = clock.monotonicMs();
+          for (const old of view.all('node-tokens')) {
+            if (Date.parse(old.expiresAt) > now) continue;
+            draft.delete(keyOf('node-tokens', old.id));
+            left--;
+          }
         }
         if (left >= TOKENS_AT_ONCE)
           throw new SkerryError(

@@ -119,10 +119,15 @@ function wantsChanged(one: Change): boolean {
   return after === undefined && (before?.spec.volumes?.length ?? 0) > 0;
 }
 
+const byUid = (a: Pick<Instance, 'metadata'>, b: Pick<Instance, 'metadata'>) =>
+  a.metadata.uid < b.metadata.uid ? -1 : 1;
+
 function desiredState(core: Core, node: string): DesiredState {
   const { view } = core;
-  const instances = [...view.all('instances')]
-    .filter((instance) => instance.spec.node === node)
+  // In the order in which an agent's ledger has them: what it knows is told from what it does not by a mark of the whole.
+  const instances = view
+    .instancesOn(node)
+    .sort(byUid)
     .map((instance) => ({
       uid: instance.metadata.uid as Id<'instance'>,
       name: instance.metadata.name,
@@ -131,8 +136,9 @@ function desiredState(core: Core, node: string): DesiredState {
       spec: instance.spec,
       deleted: instance.metadata.deletedAt !== undefined,
     }));
-  const volumes = [...view.all('volumes')]
-    .filter((volume) => volume.status.node === node)
+  const volumes = view
+    .volumesOn(node)
+    .sort(byUid)
     .map(({ metadata, spec }) => ({
       uid: metadata.uid as Id<'volume'>,
       project: metadata.project!,
@@ -203,8 +209,8 @@ function reportInstance(core: Core, draft: Draft, node: string, report: Instance
 }
 
 function reportVolume(core: Core, draft: Draft, node: string, report: VolumeReport, now: string): void {
-  for (const known of core.view.all('volumes')) {
-    if (known.metadata.uid !== report.uid || known.status.node !== node) continue;
+  for (const known of core.view.volumesOn(node)) {
+    if (known.metadata.uid !== report.uid) continue;
     const { name, project } = known.metadata as { name: string; project: string };
     const stored = draft.get('volumes', project, name);
     if (!stored) return;

@@ -74,8 +74,8 @@ async function markLost(core: Core, name: string): Promise<void> {
       status: { ...node.status, phase: 'lost' },
     };
     draft.put(keyOf('nodes', name), lost);
-    for (const instance of core.view.all('instances')) {
-      if (instance.spec.node !== name || instance.status.phase === 'lost') continue;
+    for (const instance of core.view.instancesOn(name)) {
+      if (instance.status.phase === 'lost') continue;
       const status: Instance['status'] = {
         ...instance.status,
         phase: 'lost',

@@ -19,6 +19,7 @@ import type {
 import { SkerryError } from '@skerry/model';
 import type { Revision, Store, WatchBatch } from '@skerry/store';
 import type { Logger } from '../logger.ts';
+import { createGroups } from './groups.ts';
 import { type Collection, keyOf, partsOf, prefixOf, RESOURCES } from './keys.ts';
 
 /** Before the store is asked again after its watch broke. */
@@ -84,8 +85,12 @@ export interface View {
   /** Revision of the last change of a key; 0 where it is not there. For compare-and-set. */
   revisionOf(key: string): Revision;
   all<K extends Collection>(collection: K, project?: string): IterableIterator<Kinds[K]>;
+  count(collection: Collection): number;
   instancesOf(project: string, workload: string): Instance[];
   instanceByUid(uid: string): Instance | undefined;
+  /** Undefined: those that have no node. */
+  instancesOn(node: string | undefined): Instance[];
+  volumesOn(node: string | undefined): Volume[];
   onChange(listener: (change: Change) => void): void;
   /** After every batch, when all its changes are in. */
   onBatch(listener: () => void): void;
@@ -94,6 +99,9 @@ export interface View {
   start(): Promise<void>;
   stop(): Promise<void>;
 }
+
+/** In the place of a node's name: no node is called so. */
+const NOWHERE = '';
 
 /** Puts the revision, which is known only after the commit, into what was written. */
 export function parseEntry(value: string, revision: Revision): unknown {
@@ -107,24 +115,34 @@ export function createView(store: Store, logger: Logger): View {
   const byCollection = new Map<string, Map<string, unknown>>();
   const byWorkload = new Map<string, Map<number, Instance>>();
   const byUid = new Map<string, Instance>();
+  const instancesByNode = createGroups<Instance>();
+  const volumesByNode = createGroups<Volume>();
   const listeners: ((change: Change) => void)[] = [];
   const batchListeners: (() => void)[] = [];
   const abort = new AbortController();
+  /** In the order of their revisions. */
   let waiting: { revision: Revision; resolve: () => void; reject: (error: unknown) => void }[] = [];
   let revision: Revision = 0;
   let running: Promise<void> | undefined;
 
-  const index = (collection: Collection, before: unknown, after: unknown) => {
+  const index = (collection: Collection, key: string, before: unknown, after: unknown) => {
+    if (collection === 'volumes') {
+      const [old, next] = [before, after] as [Volume | undefined, Volume | undefined];
+      if (old) volumesByNode.delete(old.status.node ?? NOWHERE, key);
+      if (next) volumesByNode.put(next.status.node ?? NOWHERE, key, next);
+    }
     if (collection !== 'instances') return;
     const [old, next] = [before, after] as [Instance | undefined, Instance | undefined];
     if (old) {
       byUid.delete(old.metadata.uid);
+      instancesByNode.delete(old.spec.node ?? NOWHERE, key);
       const group = `${old.metadata.project}/${old.spec.workload}`;
       byWorkload.get(group)?.delete(old.spec.ordinal);
       if (byWorkload.get(group)?.size === 0) byWorkload.delete(group);
     }
     if (next) {
       byUid.set(next.metadata.uid, next);
+      instancesByNode.put(next.spec.node ?? NOWHERE, key, next);
       const group = `${next.metadata.project}/${next.spec.workload}`;
       if (!byWorkload.has(group)) byWorkload.set(group, new Map());
       byWorkload.get(group)!.set(next.spec.ordinal, next);
@@ -147,7 +165,7 @@ export function createView(store: Store, logger: Logger): View {
       held.set(key, { object: after, revision: at, text: undefined });
       members.set(key, after);
     }
-    index(collection, before, after);
+    index(collection, key, before, after);
     const change = { collection, key, before, after } as Change;
     for (const listener of listeners) listener(change);
   };
@@ -155,11 +173,10 @@ export function createView(store: Store, logger: Logger): View {
   const arrive = (at: Revision) => {
     revision = at;
     for (const listener of batchListeners) listener();
-    if (waiting.length === 0) return;
-    const due = waiting.filter((one) => one.revision <= at);
-    if (due.length === 0) return;
-    waiting = waiting.filter((one) => one.revision > at);
-    for (const one of due) one.resolve();
+    let due = 0;
+    while (due < waiting.length && waiting[due]!.revision <= at) due++;
+    if (due === 0) return;
+    for (const one of waiting.splice(0, due)) one.resolve();
   };
 
   const take = (batch: WatchBatch) => {
@@ -226,15 +243,23 @@ export function createView(store: Store, logger: Logger): View {
         if (project === undefined || key.startsWith(prefix)) yield object as never;
       }
     },
+    count: (collection) => byCollection.get(collection)?.size ?? 0,
     instancesOf: (project, workload) => [...(byWorkload.get(`${project}/${workload}`)?.values() ?? [])],
     instanceByUid: (uid) => byUid.get(uid),
+    instancesOn: (node) => instancesByNode.of(node ?? NOWHERE),
+    volumesOn: (node) => volumesByNode.of(node ?? NOWHERE),
     onChange: (listener) => void listeners.push(listener),
     onBatch: (listener) => void batchListeners.push(listener),
     reached(at) {
       if (revision >= at) return Promise.resolve();
       if (abort.signal.aborted)
         return Promise.reject(new SkerryError('unavailable', 'the controller is stopping'));
-      return new Promise((resolve, reject) => waiting.push({ revision: at, resolve, reject }));
+      return new Promise((resolve, reject) => {
+        // Nearly always the last: commits are told in their order.
+        let place = waiting.length;
+        while (place > 0 && waiting[place - 1]!.revision > at) place--;
+        waiting.splice(place, 0, { revision: at, resolve, reject });
+      });
     },
     async start() {
       await relist();

@@ -2,10 +2,11 @@
  * Runs `converge` again for each workload that something happened to, and lets go of volumes and projects that wait for
  * their end. Several changes of one thing become one run; several runs share a commit of the store.
  */
-import type { Workload } from '@skerry/model';
+import type { Instance, Node, Workload } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import { contentsOf } from '../projects/accept.ts';
 import { keyOf } from '../state/keys.ts';
+import { same } from '../state/resource.ts';
 import type { Change } from '../state/view.ts';
 import { settleVolume, usersOf } from '../volumes/accept.ts';
 import { converge } from './converge.ts';
@@ -16,6 +17,14 @@ const RETRY_MS = 1000;
 /** A longer timer of Node's fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** Whether somebody whom a node refused may be taken by it now; what it merely reports of itself changes nothing. */
+const offersMore = (before: Node, after: Node): boolean =>
+  before.status.phase !== after.status.phase ||
+  !same(before.spec, after.spec) ||
+  !same(before.metadata.labels, after.metadata.labels) ||
+  !same(before.status.capacity, after.status.capacity) ||
+  !same(before.status.findings, after.status.findings);
+
 export interface Reconciler {
   start(): void;
   stop(): Promise<void>;
@@ -24,6 +33,9 @@ export interface Reconciler {
 export function createReconciler(core: Core): Reconciler {
   const { view, clock, logger } = core;
   const dirty = createDue(view);
+  /** Nodes that are not ready, or none any more. */
+  const away = new Set<string>();
+  let waitersDue = false;
   let active = 0;
   let running = false;
   let idle = (): void => undefined;
@@ -55,32 +67,51 @@ export function createReconciler(core: Core): Reconciler {
       case 'sites':
       case 'access-points':
       case 'links':
-      case 'nodes':
       case 'node-overheads':
-        markWaiting();
+        waitersDue = true;
         break;
+      case 'nodes': {
+        const { before, after } = one as Change<'nodes'>;
+        const isThere = after?.status.phase === 'ready';
+        const { name } = (after ?? before!).metadata;
+        if (isThere) away.delete(name);
+        else away.add(name);
+        if (!isThere) markOn(name);
+        else if (!before || offersMore(before, after)) waitersDue = true;
+        break;
+      }
     }
     if (one.after === undefined && one.collection !== 'operations' && running) markEnding(one);
   };
-  const isAway = (node: string) => view.get('nodes', node)?.status.phase !== 'ready';
+  const isAway = (node: string) => away.has(node);
   const waitsForNode = ({ metadata }: Workload) =>
     view
       .instancesOf(metadata.project!, metadata.name)
       .some(({ spec }) => spec.node !== undefined && isAway(spec.node));
-  /** A node came, went or changed: those without one, and those of a lost one, try again. */
+  const workloadOf = ({ metadata, spec }: Instance) => keyOf('workloads', metadata.project!, spec.workload);
+  /** The node of these is gone: it is to be known until when they wait for it. */
+  const markOn = (node: string) => {
+    for (const instance of view.instancesOn(node)) dirty.add(workloadOf(instance));
+  };
+  /** A node came or changed, or something ended: those without a node, and those of a lost one, try again. */
   const markWaiting = () => {
-    for (const instance of view.all('instances')) {
-      if (instance.spec.node === undefined || isAway(instance.spec.node))
-        dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
+    waitersDue = false;
+    for (const instance of view.instancesOn(undefined)) dirty.add(workloadOf(instance));
+    for (const node of away) {
+      for (const instance of view.instancesOn(node)) {
+        const key = workloadOf(instance);
+        // It waits for its time, which no other node changes. Without this, thousands that come back look at thousands.
+        const { project } = instance.metadata;
+        const isAlone = view.instancesOf(project!, instance.spec.workload).length === 1;
+        if (!(isAlone && timers.has(key))) dirty.add(key);
+      }
     }
-    for (const volume of view.all('volumes')) {
-      if (volume.status.node === undefined)
-        dirty.add(keyOf('volumes', volume.metadata.project!, volume.metadata.name));
-    }
+    for (const { metadata } of view.volumesOn(undefined))
+      dirty.add(keyOf('volumes', metadata.project!, metadata.name));
   };
   /** Something went: whoever waits for the room or for the end of what it holds. */
   const markEnding = ({ collection, before }: Change) => {
-    if (collection === 'instances') markWaiting();
+    if (collection === 'instances') waitersDue = true;
     const project = (before as { metadata?: { project?: string } }).metadata?.project;
     if (project === undefined) return;
     if (view.get('projects', project)?.metadata.deletedAt) dirty.add(keyOf('projects', project));
@@ -128,6 +159,7 @@ export function createReconciler(core: Core): Reconciler {
     });
 
   const pump = () => {
+    if (waitersDue) markWaiting();
     while (running && active < AT_ONCE) {
       const key = dirty.take();
       if (key === undefined) break;
@@ -157,6 +189,9 @@ export function createReconciler(core: Core): Reconciler {
   return {
     start() {
       running = true;
+      for (const { spec } of view.all('instances'))
+        if (spec.node !== undefined && !view.get('nodes', spec.node)) away.add(spec.node);
+      waitersDue = true;
       pump();
     },
     async stop() {

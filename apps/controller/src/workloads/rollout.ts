@@ -44,7 +44,7 @@ export const serves = ({ status }: Instance): boolean => status.phase === 'runni
 export function nextToChange(instances: readonly Instance[], wanted: Wanted): Instance[] {
   const old = instances.filter((instance) => !isCurrent(instance, wanted));
   const idle = old.filter((instance) => !serves(instance));
-  const busy = old.filter(serves);
+  const busy = old.filter(serves).sort((a, b) => a.spec.ordinal - b.spec.ordinal);
   const allWell = instances.every((instance) => !isCurrent(instance, wanted) || isSettled(instance));
   // An idle one that is changed is not well yet, so the busy ones wait for it.
   return idle.length > 0 ? idle : allWell ? busy.slice(0, 1) : [];
