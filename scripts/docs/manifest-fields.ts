@@ -124,6 +124,8 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.placement.tolerations': 'Taints of nodes that it puts up with.',
     'spec.placement.tolerations[].key': 'As the node has it.',
     'spec.placement.tolerations[].value': 'Default: any.',
+    'spec.singleInstance':
+      'Never two at a time: its node has a lease for it and stops it when that ends; a controller that can not be reached for about as long as `placement.replaceAfter` stops it, too. With one replica only. Turning it on replaces the instance. Default `false`.',
     'spec.placement.replaceAfter': `How long the node of an instance may be away, from when its agent was last there, before the instance is started on another one; not before the node is lost (30 s). If the agent comes back before, all goes on. What has volumes there waits for it. Default ${formatMillis(GUEST_DEFAULTS.replaceAfterMs)}.`,
     'spec.priority':
       'Above 0, instances of less priority end for it where there is no room, the fewest and least first. Default 0.',

@@ -6,12 +6,14 @@
  */
 import { setMaxListeners } from 'node:events';
 import type { ControllerLink, DesiredState, NodeLink } from '@skerry/contract';
-import { asSkerryError, type Id, type InstanceStatus, type Millis, SkerryError } from '@skerry/model';
+import { asSkerryError, type Id, type InstanceStatus, type Millis, newId, SkerryError } from '@skerry/model';
 import { type Clock, Gate, pause, RESTART_BACKOFF, realClock } from '@skerry/reconcile';
 import type { GuestEvent, Runtime } from '@skerry/runtimes';
 import { Engine } from './engines/engine.ts';
 import { NetworkService } from './engines/network-service.ts';
 import { probeGuest } from './health/probe.ts';
+import { Leases } from './lease/leases.ts';
+import { createLeaseMemory } from './lease/memory.ts';
 import { DesiredLedger } from './ledger/desired-ledger.ts';
 import { RecordLedger } from './ledger/record-ledger.ts';
 import { createNodeLink } from './link/node-link.ts';
@@ -82,6 +84,7 @@ class NodeAgent implements Agent {
   readonly #networkService: NetworkService;
   readonly #volumes: VolumeTable;
   readonly #guests: GuestTable;
+  readonly #leases: Leases;
   readonly #reporter: Reporter;
   readonly #sync: DesiredSync;
   #controller: ControllerLink | undefined;
@@ -133,6 +136,12 @@ class NodeAgent implements Agent {
       ending,
       report: (report) => this.#reporter.volume(report),
     });
+    this.#leases = new Leases({
+      node: nodeName,
+      host: options.leases ?? createLeaseMemory(newId(), () => this.#clock.monotonicMs()),
+      ...{ clock: this.#clock, logger, ending },
+      changed: (uid) => this.#guests.leaseChanged(uid),
+    });
     this.#guests = new GuestTable({
       ...shared,
       engine: (kind) => this.#engines.find((engine) => engine.runtime.kind === kind),
@@ -144,6 +153,7 @@ class NodeAgent implements Agent {
         volumePath: (project, name, form) => this.#volumes.path(project, name, form),
       },
       records: this.#records,
+      leases: this.#leases,
       starts: new Gate(tuning.concurrentStarts),
       stops: new Gate(tuning.concurrentStops),
       duringStart: options.duringStart ?? (() => () => undefined),
@@ -154,7 +164,13 @@ class NodeAgent implements Agent {
       reportAbsent: (uid) => this.#reporter.absent(uid),
     });
     this.#sync = new DesiredSync({
-      ...{ ledger: this.#desired, guests: this.#guests, volumes: this.#volumes, reporter: this.#reporter },
+      ...{
+        ledger: this.#desired,
+        guests: this.#guests,
+        leases: this.#leases,
+        volumes: this.#volumes,
+        reporter: this.#reporter,
+      },
       ...{ clock: this.#clock, logger, tuning, ending },
     });
     this.node = createNodeLink({
@@ -224,6 +240,7 @@ class NodeAgent implements Agent {
     this.#state = 'stopped';
     this.#sessionEnd.abort();
     this.#sync.close();
+    this.#leases.close();
     this.#ending.abort();
     const limit = new AbortController();
     const tooLong = pause(this.#clock, STOP_LIMIT_MS, limit.signal).catch(() => undefined);
@@ -265,6 +282,7 @@ class NodeAgent implements Agent {
       node: this.#options.nodeName,
       report: (until) => nodeReport(this.#nodeParts(), until),
       reporter: this.#reporter,
+      leases: this.#leases,
       accept: (state) => this.#sync.accept(state),
       ...{ clock: this.#clock, logger: this.#options.logger, random: this.#random },
     });

@@ -9,6 +9,7 @@ import type { BackoffPolicy, Clock } from '@skerry/reconcile';
 import type { Runtime } from '@skerry/runtimes';
 import type { Store } from '@skerry/store';
 import type { HealthProbe } from './health/probe.ts';
+import type { LeaseHost } from './lease/port.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface Logger {
@@ -51,6 +52,8 @@ export interface AgentOptions {
   /** What the node does while a guest is being started; returns what ends it. */
   readonly duringStart?: () => () => void;
   readonly logger: Logger;
+  /** What leases are kept in. Absent: in memory only, for guests that do not outlive the agent. */
+  readonly leases?: LeaseHost;
   readonly clock?: Clock;
   /** Absent: the agent goes by its ledger alone, until `connect`. */
   readonly controller?: ControllerLink;

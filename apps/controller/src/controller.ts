@@ -6,6 +6,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import type { ControllerLink, NodeLink } from '@skerry/contract';
 import type { ImageStore } from '@skerry/images';
 import type { Instance, Project } from '@skerry/model';
+import { LeaseGrantor } from '@skerry/reconcile';
 import type { Store } from '@skerry/store';
 import { accessRoutes } from './access/routes.ts';
 import { createLedger, type Ledger } from './admission/ledger.ts';
@@ -27,8 +28,9 @@ import type { Logger } from './logger.ts';
 import { createAbsences } from './nodes/absences.ts';
 import { createNodeDoor } from './nodes/door.ts';
 import { joinRoutes } from './nodes/join.ts';
+import { forgetLeases } from './nodes/leases.ts';
 import { createLink } from './nodes/link.ts';
-import { createPresence } from './nodes/presence.ts';
+import { createPresence, GRACE_MS } from './nodes/presence.ts';
 import { nodeRoutes } from './nodes/routes.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { createOperations } from './operations/runner.ts';
@@ -91,10 +93,13 @@ export function createController(options: ControllerOptions): Controller {
     nodeName,
     nodes,
     absences: createAbsences(clock),
+    leases: new LeaseGrantor(() => clock.monotonicMs()),
+    nodeGraceMs: options.nodeGraceMs ?? GRACE_MS,
   };
   view.onChange((one) => keepLedger(core, one));
 
-  const presence = createPresence(core, options.nodeGraceMs);
+  forgetLeases(core);
+  const presence = createPresence(core);
   const link = createLink(core, presence);
   const reconciler = createReconciler(core);
   const catalog = createCatalog(core);

@@ -2,6 +2,7 @@
 import type { NodeLink } from '@skerry/contract';
 import type { ImageStore } from '@skerry/images';
 import { SkerryError } from '@skerry/model';
+import type { LeaseGrantor } from '@skerry/reconcile';
 import type { Store } from '@skerry/store';
 import type { Claim } from './admission/claim.ts';
 import { claimOfInstance, claimOfVolume } from './admission/claim.ts';
@@ -32,6 +33,9 @@ export interface Core {
   readonly nodeName: string;
   readonly nodes: ReadonlyMap<string, NodeLink>;
   readonly absences: Absences;
+  readonly leases: LeaseGrantor;
+  /** How long an agent may be away before its node is lost. */
+  readonly nodeGraceMs: number;
 }
 
 /** The claim that follows from what is stored. */
@@ -64,8 +68,8 @@ function onlyNode(view: View): string | undefined {
 export interface Planned<T> {
   readonly draft: Draft;
   readonly result: T;
-  /** Gives back the room that was taken: the draft is not to be committed. */
-  release(): void;
+  /** Gives back the room that was taken: the draft is not committed. `unsure`: it may have been, all the same. */
+  release(unsure?: boolean): void;
 }
 
 /** Runs a plan; if it throws, nothing is left of it. */
@@ -77,8 +81,12 @@ export function planOnce<T>(
 ): Planned<T> {
   const draft = createDraft(core.view);
   const reserved = new Set<string>();
-  const release = () => {
+  const [opened, closed] = [new Set<string>(), new Set<string>()];
+  const release = (unsure = false) => {
     for (const key of reserved) core.ledger.set(key, storedClaim(core, key));
+    if (unsure) return;
+    for (const uid of opened) core.leases.forget(uid);
+    for (const uid of closed) core.leases.reopen(uid);
   };
   const world: World = {
     candidate: (name) => candidate(core.view, name),
@@ -89,6 +97,18 @@ export function planOnce<T>(
     now: new Date(core.clock.nowMs()).toISOString(),
     strict,
     awayMs: (node) => core.absences.awayMs(core.view.get('nodes', node), node),
+    leases: {
+      graceMs: core.nodeGraceMs,
+      leftMs: (lease) => core.leases.leftMs(lease),
+      open(uid) {
+        opened.add(uid);
+        core.leases.open(uid);
+      },
+      close(uid) {
+        closed.add(uid);
+        core.leases.close(uid);
+      },
+    },
     reserve(key, claim) {
       reserved.add(key);
       core.ledger.set(key, claim);
@@ -122,7 +142,7 @@ export function change<T>(
       try {
         committed = await draft.commit(core.store);
       } catch (error) {
-        release();
+        release(true);
         throw error;
       }
       if (committed.done) {

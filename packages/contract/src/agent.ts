@@ -71,6 +71,23 @@ export interface NodeReport {
   readonly overheadBytes: Readonly<Partial<Record<string, number>>>;
 }
 
+/** Asks for leases of instances of which one copy may run at a time (`spec.lease`). */
+export interface LeaseRequest {
+  /** This machine since its boot: a copy of its data folder elsewhere is another holder. */
+  readonly holder: string;
+  readonly leases: readonly {
+    readonly uid: Id<'instance'>;
+    readonly epoch: number;
+    /** Whether the lease is held at the moment of asking. */
+    readonly holds: boolean;
+  }[];
+}
+/** Counts from the moment before it was asked for. What is not in the answer was not granted. */
+export interface LeaseGrant {
+  readonly uid: Id<'instance'>;
+  readonly forMs: number;
+}
+
 /** The controller, as an agent sees it. */
 export interface ControllerLink {
   register(report: NodeReport): Promise<void>;
@@ -85,6 +102,8 @@ export interface ControllerLink {
       readonly volumes: readonly VolumeReport[];
     },
   ): Promise<void>;
+  /** In memory on both sides; nothing of it is stored. */
+  lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]>;
 }
 
 /** A node, as its controller sees it: what is asked on demand and never stored. */

@@ -1,3 +1,4 @@
+export * from './boot-clock.ts';
 export * from './cgroup.ts';
 export * from './cgroup-clear.ts';
 export * from './cgroup-entry.ts';
@@ -15,6 +16,7 @@ export * from './interactive.ts';
 export * from './ip.ts';
 export { errnoName, signalName } from './launcher.ts';
 export * from './layer-ext4.ts';
+export * from './lease-guard.ts';
 export * from './limits.ts';
 export * from './links.ts';
 export * from './listeners.ts';

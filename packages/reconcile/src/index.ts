@@ -2,6 +2,8 @@ export * from './backoff.ts';
 export * from './clock.ts';
 export * from './gate.ts';
 export * from './health.ts';
+export * from './lease/grantor.ts';
+export * from './lease/held.ts';
 export * from './manual-clock.ts';
 export * from './plan.ts';
 export * from './restart-policy.ts';

@@ -72,7 +72,7 @@ export class GuestActor {
   }
 
   /** Called beside the worker, so that a start which is no longer wanted is not waited for; the wish itself comes by mail. */
-  interrupt(wish: GuestRequest): void {
+  interrupt(wish: GuestRequest = this.#guest.wish): void {
     this.#guest.interrupt(wish);
   }
 
@@ -161,7 +161,9 @@ export class GuestActor {
     const desired = this.#guest.wish.desired;
     if (!desired || desired.deleted) return undefined;
     const request = attachRequestOf(desired);
+    const withheld = this.#context.leases.withheld(desired);
     return {
+      ...(withheld !== undefined && { withheld }),
       run: desired.spec.run,
       runtime: desired.spec.template.runtime,
       incarnation: incarnationOf(desired),
@@ -198,10 +200,13 @@ export class GuestActor {
   #settled(): void {
     const { record } = this.#guest.journal;
     const desired = this.#guest.wish.desired;
+    const withheld = this.#want()?.withheld;
+    if (withheld !== undefined && record.reason !== withheld) this.#guest.journal.set({ reason: withheld });
     if (!this.#guest.wish.hold && desired && record.observedGeneration !== desired.generation) {
       this.#guest.journal.set({ observedGeneration: desired.generation });
     }
     if (this.#guest.have?.state !== 'running' || desired?.spec.run !== 'running') return;
+    this.#context.leases.guard(desired, this.#guest.have.pid);
     // it runs, whatever the record says: an agent died on the way, or a wish was taken back
     if (record.phase !== 'running' && record.phase !== 'starting')
       this.#guest.journal.move('starting', { ready: false });

@@ -6,6 +6,7 @@ import type { Engine } from '../engines/engine.ts';
 import type { NetworkService } from '../engines/network-service.ts';
 import type { HealthNews } from '../health/monitor.ts';
 import type { HealthProbe } from '../health/probe.ts';
+import type { Leases } from '../lease/leases.ts';
 import type { RecordLedger } from '../ledger/record-ledger.ts';
 import type { Logger } from '../ports.ts';
 import type { NodeParts } from './apply.ts';
@@ -34,6 +35,7 @@ export interface ActorContext {
   readonly networkService: NetworkService;
   readonly parts: NodeParts;
   readonly records: RecordLedger;
+  readonly leases: Leases;
   readonly starts: Gate;
   readonly stops: Gate;
   /** Called when a start begins; what it returns, when the start is over. */

@@ -13,6 +13,8 @@ export interface Want {
   readonly runtime: RuntimeKind;
   readonly incarnation: string;
   readonly restarts: number;
+  /** Why it may not run now, though it is to: another copy may. */
+  readonly withheld?: string;
   /** Identity of the attach request; '' for none. */
   readonly attachKey: string;
 }
@@ -60,6 +62,7 @@ export function decide(now: Situation): Action {
   const end = unjudgedEnd(now);
   if (end) return { do: 'judge', exit: end };
   if (have.state === 'running' && record.life !== 'up') return { do: 'adopt' };
+  if (want?.withheld !== undefined) return whileWithheld(now, want.withheld);
   if (now.hold && have.state === 'running') return { do: 'none' };
   if (!want) return { do: 'delete' };
   if (want.run === 'stopped') {
@@ -80,6 +83,14 @@ function unjudgedEnd({ record, have, heardExit, nowMs }: Situation): GuestExit |
   }
   if (!wasUp || have.state === 'running') return undefined;
   return heardExit ?? { reason: 'vanished', message: 'it is gone and nobody saw it end', atMs: nowMs };
+}
+
+const AT_REST: ReadonlySet<Phase> = new Set(['pending', 'scheduled', 'stopped', 'failed']);
+
+/** No hold protects it: where it runs on, two of it may. */
+function whileWithheld({ record, have, attachedKey }: Situation, why: string): Action {
+  if (have.state === 'running') return { do: 'end', reason: 'stopped', why };
+  return AT_REST.has(record.phase) && attachedKey === '' ? { do: 'none' } : { do: 'rest', phase: 'stopped' };
 }
 
 function whileRunning({ record, attachedKey, unhealthy }: Situation, want: Want): Action {

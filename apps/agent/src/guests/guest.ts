@@ -81,7 +81,8 @@ export class Guest {
   interrupt(wish: GuestRequest): void {
     const { desired } = wish;
     const wanted = desired !== undefined && !desired.deleted && desired.spec.run === 'running';
-    if (wanted && incarnationOf(desired) === this.#start?.incarnation) return;
+    const mayRun = wanted && this.#context.leases.withheld(desired) === undefined;
+    if (mayRun && incarnationOf(desired) === this.#start?.incarnation) return;
     this.#start?.cancel.abort(new SkerryError('cancelled', 'the start is no longer wanted'));
   }
 
@@ -108,7 +109,8 @@ export class Guest {
       return;
     }
     // it was stopped for a wish that has changed since: start it as if nothing had been
-    const stopped = exit.reason === 'stopped' || exit.reason === 'killed';
+    const withheld = this.#context.leases.withheld(desired) !== undefined; // whatever ended it, its lease had
+    const stopped = exit.reason === 'stopped' || exit.reason === 'killed' || withheld;
     const decision = stopped ? 'again' : afterExit(restartPolicyOf(desired.spec.template), exit.reason);
     this.journal.judge(exit, decision, this.#context.backoff, this.#context.random);
   }
@@ -229,10 +231,10 @@ export class Guest {
   }
 
   #grace(): Millis {
-    return (
-      this.wish.graceMs ??
-      (this.wish.desired ? stopGraceOf(this.wish.desired.spec.template) : (2000 as Millis))
-    );
+    const { desired, graceMs } = this.wish;
+    const wanted = graceMs ?? (desired ? stopGraceOf(desired.spec.template) : (2000 as Millis));
+    const leftMs = desired ? this.#context.leases.endsInMs(desired) : Number.POSITIVE_INFINITY;
+    return Math.min(wanted, leftMs) as Millis;
   }
 
   /** Comes to rest: nothing of it is on the network, its log can still be read. */

@@ -4,7 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import type { ControllerLink, DesiredState, NodeLink, Peer } from '@skerry/contract';
+import type {
+  ControllerLink,
+  DesiredState,
+  LeaseGrant,
+  LeaseRequest,
+  NodeLink,
+  Peer,
+} from '@skerry/contract';
 import { createPeer, fromProblem, remoteController, serveNode } from '@skerry/contract';
 import type { ImageManifest, ImageSource } from '@skerry/images';
 import { SkerryError } from '@skerry/model';
@@ -72,6 +79,10 @@ export class ControllerConnection implements ControllerLink {
 
   async report(node: string, observed: Parameters<ControllerLink['report']>[1]): Promise<void> {
     await (await this.#connected()).link.report(node, observed);
+  }
+
+  async lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]> {
+    return (await this.#connected()).link.lease(node, request);
   }
 
   close(): void {

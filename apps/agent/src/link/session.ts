@@ -5,6 +5,7 @@
 import type { ControllerLink, DesiredState, NodeReport } from '@skerry/contract';
 import { SkerryError } from '@skerry/model';
 import { type Clock, supervise } from '@skerry/reconcile';
+import type { Leases } from '../lease/leases.ts';
 import type { Logger } from '../ports.ts';
 import type { Reporter } from '../report/reporter.ts';
 
@@ -13,6 +14,7 @@ export interface SessionOptions {
   readonly node: string;
   readonly report: (signal: AbortSignal) => Promise<NodeReport>;
   readonly reporter: Reporter;
+  readonly leases: Pick<Leases, 'attach' | 'detach'>;
   /** Resolves when the state is durable. */
   readonly accept: (state: DesiredState) => Promise<void>;
   readonly clock: Clock;
@@ -50,7 +52,7 @@ export class Session {
   }
 
   async #attempt(ending: AbortSignal, up: () => void): Promise<void> {
-    const { link, node, report, reporter, accept } = this.#options;
+    const { link, node, report, reporter, leases, accept } = this.#options;
     const session = new AbortController();
     const signal = AbortSignal.any([ending, session.signal]);
     const fail = (error: unknown) => session.abort(error);
@@ -58,6 +60,7 @@ export class Session {
       await link.register(await report(signal));
       up();
       reporter.attach(link, fail);
+      leases.attach(link);
       this.#reregister = () =>
         void report(signal)
           .then((now) => link.register(now))
@@ -68,6 +71,7 @@ export class Session {
     } finally {
       this.#reregister = () => {};
       reporter.detach();
+      leases.detach();
       session.abort();
     }
     throw new SkerryError('unavailable', 'the controller ended the session');

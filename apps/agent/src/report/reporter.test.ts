@@ -28,7 +28,12 @@ function reporterWith(report: ControllerLink['report']) {
         (events.get(one) ?? []).filter((event) => !told.includes(event)),
       ),
   });
-  const link: ControllerLink = { register: async () => undefined, desired: async function* () {}, report };
+  const link: ControllerLink = {
+    register: async () => undefined,
+    desired: async function* () {},
+    report,
+    lease: async () => [],
+  };
   return { reporter, link, clock, phases, events };
 }
 

@@ -9,6 +9,7 @@ import { asSkerryError, formatMillis, type Id } from '@skerry/model';
 import type { AttachRequest } from '@skerry/network';
 import type { Clock } from '@skerry/reconcile';
 import { attachRequestOf } from '../guests/resolve.ts';
+import type { Leases } from '../lease/leases.ts';
 import type { DesiredLedger } from '../ledger/desired-ledger.ts';
 import type { Logger, Tuning } from '../ports.ts';
 import type { Reporter } from '../report/reporter.ts';
@@ -18,6 +19,7 @@ import type { VolumeTable } from './volume-table.ts';
 export interface DesiredSyncOptions {
   readonly ledger: DesiredLedger;
   readonly guests: GuestTable;
+  readonly leases: Pick<Leases, 'wish'>;
   readonly volumes: VolumeTable;
   readonly reporter: Reporter;
   readonly clock: Clock;
@@ -113,7 +115,8 @@ export class DesiredSync {
   }
 
   #apply(): void {
-    const { guests, volumes, reporter } = this.#options;
+    const { guests, leases, volumes, reporter } = this.#options;
+    leases.wish(this.state);
     volumes.wish(this.state.volumes);
     guests.wish(this.state, { hold: this.#holding, partial: this.#holding });
     reporter.generation();

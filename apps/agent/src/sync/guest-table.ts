@@ -87,6 +87,12 @@ export class GuestTable {
     if (this.#actors.has(uid)) this.#queue.event(uid, news);
   }
 
+  /** A start that it may not go on with is cut short; the rest is its actor's. */
+  leaseChanged(uid: Uid): void {
+    this.#actors.get(uid)?.interrupt();
+    this.tell(uid, { type: 'wake' });
+  }
+
   tellKind(kind: RuntimeKind, news: GuestNews): void {
     for (const actor of this.#actors.values()) if (actor.concerns(kind)) this.#queue.event(actor.uid, news);
   }
@@ -125,6 +131,7 @@ export class GuestTable {
   #forget(actor: GuestActor): void {
     this.#actors.delete(actor.uid);
     this.#gone.add(actor.uid);
+    this.#context.leases.gone(actor.uid);
     actor.release();
     if (this.#actors.size > 0) return;
     for (const resolve of this.#onEmpty) resolve();

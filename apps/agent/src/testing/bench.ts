@@ -36,6 +36,7 @@ export class Bench {
         ...{ arch: 'x86_64', version: '0', kernel: '6' },
         capacity: { cpus: 2, memoryBytes: 1e9, diskBytes: 1e9 },
       }),
+      leases: world.leaseHost(life),
       logger: quiet,
       clock: life.clock(world.clock),
       ...(options.connected === false ? {} : { controller: this.controller.link(life) }),

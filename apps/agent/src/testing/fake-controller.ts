@@ -7,6 +7,8 @@ import type {
   DesiredInstance,
   DesiredState,
   InstanceReport,
+  LeaseGrant,
+  LeaseRequest,
   NodeReport,
   VolumeReport,
 } from '@skerry/contract';
@@ -20,6 +22,7 @@ export interface Wish {
   readonly run?: 'running' | 'stopped';
   readonly template?: Partial<WorkloadSpec>;
   readonly imageDigest?: string;
+  readonly lease?: { readonly epoch: number; readonly forMs: number };
 }
 
 export class FakeController {
@@ -32,6 +35,7 @@ export class FakeController {
   observedGeneration = 0;
   reports = 0;
   reachable = true;
+  leases: (request: LeaseRequest) => LeaseGrant[] = () => [];
   #generation = 0;
   #changed = new Set<() => void>();
 
@@ -62,6 +66,7 @@ export class FakeController {
           slot,
         },
         ...{ run: wish.run ?? 'running', restarts: 0, rebuilds: 0 },
+        ...(wish.lease && { lease: wish.lease }),
       },
     });
     this.#publish();
@@ -119,6 +124,11 @@ export class FakeController {
           this.registered = report;
         }),
       desired: (_node, signal) => this.#desired(life, signal),
+      lease: (_node, request) =>
+        life.call(() => {
+          this.#reach();
+          return this.leases(request);
+        }),
       report: (_node, observed) =>
         life.call(() => {
           this.#reach();

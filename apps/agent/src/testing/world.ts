@@ -5,9 +5,10 @@
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type ProbeFinding, SkerryError } from '@skerry/model';
 import type { Attachment, AttachRequest, NodeNetwork } from '@skerry/network';
-import { ManualClock } from '@skerry/reconcile';
+import { type HeldLease, ManualClock } from '@skerry/reconcile';
 import { type GuestEvent, type GuestSpec, type GuestState, planGuest, type Runtime } from '@skerry/runtimes';
 import { createMemoryStore } from '@skerry/store';
+import type { LeaseHost } from '../lease/port.ts';
 import type { NodeVolumes } from '../ports.ts';
 import type { Life } from './life.ts';
 
@@ -41,6 +42,10 @@ export class World {
   hangingMost = 0;
   /** A guest that ends at once for this reason. */
   crashing = new Map<Uid, GuestExit['reason']>();
+  /** Of the run folder: gone with the power. */
+  readonly leases = new Map<Uid, HeldLease>();
+  #suspendedMs = 0;
+  #boots = 0;
   #listeners = new Set<(event: GuestEvent) => void>();
   #engineEnds = new Set<(error: Error) => void>();
   #pid = 1000;
@@ -63,6 +68,34 @@ export class World {
   powerCut(): void {
     this.guests.clear();
     this.attachments.clear();
+    this.leases.clear();
+    this.#boots++;
+  }
+
+  /** Nothing happens on it for so long; only the clock since boot goes on. */
+  suspend(ms: number): void {
+    this.#suspendedMs += ms;
+    for (const uid of this.leases.keys()) this.#endIfOver(uid);
+  }
+
+  leaseHost(life: Life): LeaseHost {
+    const nowMs = () => this.clock.monotonicMs() + this.#suspendedMs;
+    return {
+      holder: `boot-${this.#boots}`,
+      nowMs,
+      load: () => new Map(this.leases),
+      save: (uid, lease) => void (life.dead || this.leases.set(uid, lease)),
+      remove: (uid) => void (life.dead || this.leases.delete(uid)),
+      guard: async (uid) => (life.dead ? undefined : this.#endIfOver(uid)),
+    };
+  }
+
+  /** What watches over a guest's lease is nobody's child. */
+  #endIfOver(uid: Uid): void {
+    if (!this.running(uid)) return;
+    const leftMs = (this.leases.get(uid)?.untilMs ?? 0) - this.clock.monotonicMs() - this.#suspendedMs;
+    if (leftMs <= 0) this.exit(uid, 'signal', 'ended by SIGKILL');
+    else this.clock.after(leftMs, () => this.#endIfOver(uid));
   }
 
   breakEngine(message: string): void {

@@ -1,7 +1,7 @@
 /** Builds the node's and the controller's graph by hand, top to bottom. Nothing here decides; nothing here is started. */
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type Agent, createAgent } from '@skerry/app-agent';
+import { type Agent, createAgent, createLeaseFiles } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
 import { CgroupEntry, type Identity, machineFacts, writeFileDurably } from '@skerry/host';
 import {
@@ -125,6 +125,7 @@ export async function composeNode(
     machine: async () => ({ ...(await machineFacts(identity.dataDir)), version: VERSION }),
     logger: logger.child({ room: 'agent' }),
     duringStart: new CgroupEntry().hold,
+    leases: createLeaseFiles(identity, () => builtPath('leaseGuard')),
   });
   return { images, network, volumes, runtimes, ledger, agent };
 }

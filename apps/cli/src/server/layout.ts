@@ -7,6 +7,7 @@ const built = {
   pebble: 'guests/pebble/build/pebble.elf',
   supervisor: 'packages/runtimes/native/build/skerry-run',
   launcher: 'packages/host/native/build/skerry-launch',
+  leaseGuard: 'packages/host/native/build/skerry-lease',
 } as const;
 
 export type BuiltPart = keyof typeof built;

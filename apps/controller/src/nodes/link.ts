@@ -18,6 +18,7 @@ import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
 import type { Change } from '../state/view.ts';
 import { usersOf } from '../volumes/accept.ts';
+import { grantLeases } from './leases.ts';
 import type { Presence } from './presence.ts';
 
 export function createLink(core: Core, presence: Presence): ControllerLink {
@@ -67,6 +68,7 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
 
   return {
     desired,
+    lease: async (node, request) => grantLeases(core, node, request),
     async register(report) {
       parseSubnet(report.status.subnet);
       await change(core, [keyOf('nodes', report.name)], false, (draft, world) => {

@@ -7,7 +7,7 @@ import { type Core, change } from '../core.ts';
 import { keyOf } from '../state/keys.ts';
 import { touched } from '../state/resource.ts';
 
-const GRACE_MS = 30_000;
+export const GRACE_MS = 30_000;
 
 export interface Presence {
   /** An agent began to listen; the returned function tells that it ended. */
@@ -19,7 +19,7 @@ export interface Presence {
   stop(): void;
 }
 
-export function createPresence(core: Core, graceMs = GRACE_MS): Presence {
+export function createPresence(core: Core): Presence {
   const sessions = new Map<string, number>();
   const timers = new Map<string, () => void>();
   let stopped = false;
@@ -34,7 +34,7 @@ export function createPresence(core: Core, graceMs = GRACE_MS): Presence {
     core.absences.began(node);
     timers.set(
       node,
-      core.clock.after(graceMs, () => {
+      core.clock.after(core.nodeGraceMs, () => {
         markLost(core, node).catch((error) => {
           core.logger.error({ err: error, node }, 'the node could not be marked as lost');
           if (!stopped) expect(node);

@@ -6,6 +6,7 @@ import { checkedLink } from './report-check.ts';
 const heard: unknown[] = [];
 const link = checkedLink({
   register: async (report) => void heard.push(report),
+  lease: async (_, request) => [{ uid: request.holder as never, forMs: 1 }],
   report: async (_, observed) => void heard.push(observed),
   desired: async function* () {},
 } as ControllerLink);
@@ -55,4 +56,18 @@ test.each([
   ['nothing', undefined],
 ])('a registration with %s is refused', async (_, value) => {
   await expect(link.register(value as never)).rejects.toMatchObject({ code: 'request_invalid' });
+});
+
+test('a request for leases that is none is refused', async () => {
+  const lease = (request: unknown) => link.lease('north', request as never);
+  expect(await lease({ holder: 'h', leases: [{ uid: 'u', epoch: 1, holds: true }] })).toEqual([
+    { uid: 'h', forMs: 1 },
+  ]);
+  for (const wrong of [
+    undefined,
+    {},
+    { holder: '', leases: [] },
+    { holder: 'h', leases: [{ uid: 'u', epoch: 'x' }] },
+  ])
+    await expect(lease(wrong)).rejects.toMatchObject({ code: 'request_invalid' });
 });

@@ -42,6 +42,12 @@ const Report = Type.Object({
     { maxItems: 100_000 },
   ),
 });
+const Lease = Type.Object({
+  holder: Type.String({ minLength: 1, maxLength: 128 }),
+  leases: Type.Array(Type.Object({ uid: Uid, epoch: Type.Integer({ minimum: 0 }), holds: Type.Boolean() }), {
+    maxItems: 10_000,
+  }),
+});
 
 /** Errors: request_invalid. */
 function check(schema: TSchema, value: unknown, what: string): void {
@@ -60,5 +66,9 @@ export const checkedLink = (link: ControllerLink): ControllerLink => ({
   async report(node, observed) {
     check(Report, observed, 'a report');
     await link.report(node, observed);
+  },
+  async lease(node, request) {
+    check(Lease, request, 'a request for leases');
+    return link.lease(node, request);
   },
 });

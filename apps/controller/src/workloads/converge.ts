@@ -8,6 +8,7 @@
  */
 import type { Step } from '@skerry/contract';
 import { guestWords, type Instance, type Node, SkerryError, type Workload } from '@skerry/model';
+import type { Lease } from '@skerry/reconcile';
 import { shortage } from '../admission/capacity.ts';
 import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
 import type { Ledger } from '../admission/ledger.ts';
@@ -20,7 +21,7 @@ import { newMetadata, same, touched } from '../state/resource.ts';
 import type { Overheads } from '../state/view.ts';
 import { bindVolumes, volumesOf } from '../volumes/binding.ts';
 import { preempt, whyNot } from './preempt.ts';
-import { type Fate, fateOf, isNowhere } from './replace.ts';
+import { type Fate, fateOf, leaseOf, nowhereForMs } from './replace.ts';
 import { differences, isCurrent, isSettled, nextToChange, type Wanted, wantedOf } from './rollout.ts';
 
 export interface Candidate {
@@ -44,6 +45,14 @@ export interface World {
   readonly strict: boolean;
   /** How long a lost node has been away; infinite where there is no such node any more, undefined where it is not lost. */
   readonly awayMs: (node: string) => number | undefined;
+  readonly leases: {
+    readonly graceMs: number;
+    readonly leftMs: (lease: Lease) => number;
+    /** A copy was never anywhere before. */
+    readonly open: (uid: string) => void;
+    /** Its node is to have it no more. */
+    readonly close: (uid: string) => void;
+  };
 }
 
 export interface Converged {
@@ -69,6 +78,8 @@ export function converge(
   const deleting = workload.metadata.deletedAt !== undefined;
   const replicas = deleting ? 0 : (workload.spec.replicas ?? 1);
   const wanted = wantedOf(workload);
+  const single = workload.spec.singleInstance === true;
+  let epoch = workload.control.epoch ?? 0;
   const templateGeneration = workload.metadata.generation;
   const before = { ...world.ledger.project(project) };
   let reason: string | undefined;
@@ -87,10 +98,15 @@ export function converge(
     world.reserve(instanceKey, undefined);
   };
 
-  for (const instance of existing)
-    if (instance.metadata.deletedAt && isNowhere(instance, world)) forget(instance);
+  for (const instance of existing) {
+    const leftMs = instance.metadata.deletedAt && nowhereForMs(instance, world);
+    if (leftMs === 0) forget(instance);
+    else if (typeof leftMs === 'number') lookInMs = Math.min(lookInMs, leftMs);
+  }
   for (const instance of [...instances.values()].sort((a, b) => b.spec.ordinal - a.spec.ordinal)) {
-    if (instance.spec.ordinal < replicas || instance.metadata.deletedAt) continue;
+    if (instance.metadata.deletedAt) continue;
+    const isUnbound = single && instance.spec.node !== undefined && !instance.spec.lease;
+    if (instance.spec.ordinal < replicas && !isUnbound) continue;
     steps.push(step('delete', instance.metadata.name, `delete instance ${instance.metadata.name}`));
     if (instance.spec.node === undefined) forget(instance);
     else {
@@ -111,6 +127,11 @@ export function converge(
       continue;
     }
     if (old?.spec.node !== undefined) continue;
+    const other = single && [...instances.values()].find(({ spec }) => spec.ordinal !== ordinal);
+    if (other) {
+      reason = `${other.metadata.name} of before is still being removed`;
+      continue;
+    }
     const instance = old ?? newInstance(workload, ordinal, wanted, world.now);
     const waits = settle(instance);
     if (waits !== undefined) reason = waits;
@@ -150,7 +171,10 @@ export function converge(
         node,
         network,
         run: workload.control.run,
+        ...(single && { lease: leaseOf(workload.spec, ++epoch, world) }),
       };
+      if (single) world.leases.open(metadata.uid);
+      if (instead?.old.spec.lease) world.leases.close(instead.old.metadata.uid);
       const fresh = draft.get('instances', project, metadata.name) === undefined;
       const status = { ...instance.status, phase: 'scheduled' as const };
       delete status.reason;
@@ -282,7 +306,9 @@ export function converge(
     ...(workload.status.imageDigest !== undefined && { imageDigest: workload.status.imageDigest }),
     ...(workload.status.cdromDigest !== undefined && { cdromDigest: workload.status.cdromDigest }),
   };
-  const result = same(workload.status, status) ? workload : { ...workload, status };
+  const control = epoch === (workload.control.epoch ?? 0) ? workload.control : { ...workload.control, epoch };
+  const isSame = same(workload.status, status) && control === workload.control;
+  const result = isSame ? workload : { ...workload, control, status };
   if (stored !== result) {
     draft.put(
       key,

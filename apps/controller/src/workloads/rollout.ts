@@ -15,7 +15,7 @@ export interface Wanted {
 
 /** The part of a workload's spec that belongs to a guest; a change of the rest replaces none. */
 export function templateOf(spec: WorkloadSpec): WorkloadSpec {
-  const { replicas, placement, move, ...template } = spec;
+  const { replicas, placement, move, singleInstance, ...template } = spec;
   return template;
 }
 

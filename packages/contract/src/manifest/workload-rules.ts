@@ -20,6 +20,8 @@ export function refuseWorkload(manifest: WorkloadManifest): Refusal[] {
       `is too long: at most ${LONGEST_NAME} characters, its instances add a number`,
     );
   }
+  if (spec.singleInstance && (spec.replicas ?? 1) > 1)
+    refuse(['spec', 'replicas'], `singleInstance never runs two at a time, and replicas is ${spec.replicas}`);
   const names = new Set<string>();
   for (const [index, port] of (spec.ports ?? []).entries()) {
     const at = ['spec', 'ports', index];

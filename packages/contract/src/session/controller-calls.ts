@@ -3,7 +3,7 @@
  * session that begins anew sends nothing that is known.
  */
 import { createHash } from 'node:crypto';
-import type { ControllerLink, DesiredState } from '../agent.ts';
+import type { ControllerLink, DesiredState, LeaseRequest } from '../agent.ts';
 import type { Peer, Served } from './peer.ts';
 
 /** The same for states that ask for the same, whatever their generation. */
@@ -19,6 +19,7 @@ export function remoteController(peer: Peer, known: () => DesiredState | undefin
   return {
     register: (report) => peer.call('register', report),
     report: (_, observed) => peer.call('report', observed),
+    lease: (_, request) => peer.call('lease', request),
     async *desired(_, signal) {
       const state = known();
       const params = state ? { mark: markOf(state) } : {};
@@ -38,6 +39,7 @@ export function serveController(link: ControllerLink, node: string): Served {
       register: (report: Parameters<ControllerLink['register']>[0]) =>
         link.register({ ...report, name: node }),
       report: (observed: Report) => link.report(node, observed),
+      lease: (request: LeaseRequest) => link.lease(node, request),
     },
     streams: {
       async *desired({ mark }: { mark?: unknown }, signal: AbortSignal): AsyncGenerator<DesiredItem> {

@@ -44,6 +44,7 @@ function controller() {
   let wake = () => {};
   const link: ControllerLink = {
     register: async (report) => void reports.push(report),
+    lease: async (node, { leases }) => leases.map(({ uid }) => ({ uid, forMs: node.length })),
     report: async (node, observed) => void reports.push({ node, observed }),
     async *desired(_, signal) {
       let last: DesiredState | undefined;
@@ -77,6 +78,8 @@ test('a node hears what is desired of it, is heard as itself, and skips what is 
     { name: 'north' },
     { node: 'north', observed: expect.objectContaining({ generation: 1 }) },
   ]);
+  const asked = { holder: 'machine', leases: [{ uid, epoch: 1, holds: false }] };
+  expect(await remote.lease('somebody else', asked)).toEqual([{ uid, forMs: 'north'.length }]);
   const desired = remote.desired('north', never)[Symbol.asyncIterator]();
   expect((await desired.next()).value).toEqual(state(1, ['a']));
   for (let generation = 2; generation <= 50; generation++) want(state(generation, [`${generation}`]));

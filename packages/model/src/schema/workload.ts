@@ -202,6 +202,9 @@ export const WorkloadSpec = Type.Object(
     display: Type.Optional(Type.Boolean()),
     vm: Type.Optional(VmOptions),
     system: Type.Optional(SystemOptions),
+    singleInstance: Type.Optional(
+      Type.Boolean({ description: 'Never two at a time, wherever it runs; for one replica only' }),
+    ),
     restart: Type.Optional(Type.Enum(['always', 'on-failure', 'never'])),
     stopGrace: Type.Optional(Duration),
     health: Type.Optional(Health),
@@ -225,11 +228,13 @@ export const WorkloadSpec = Type.Object(
 );
 export type WorkloadSpec = Static<typeof WorkloadSpec>;
 
-/** Only the verbs change it. Counters rise and never fall, so that a late or repeated delivery is harmless. */
+/** Only the verbs, and placement (`epoch`), change it. Counters rise and never fall, so that a late or repeated delivery is harmless. */
 export const WorkloadControl = Type.Object({
   run: Type.Enum(['running', 'stopped']),
   restarts: Type.Integer(),
   rebuilds: Type.Integer(),
+  /** Of a single instance: rises with each copy that is given a node. */
+  epoch: Type.Optional(Type.Integer()),
 });
 export type WorkloadControl = Static<typeof WorkloadControl>;
 
