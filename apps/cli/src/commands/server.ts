@@ -16,6 +16,7 @@ interface UpOptions {
   readonly alone?: boolean;
   readonly join?: string;
   readonly name?: string;
+  readonly lostAfter?: number;
 }
 
 const ENGINE_HELP =
@@ -29,6 +30,7 @@ export function registerServer(program: Command, context: Context): void {
     .option('--detach', 'go on in the background; returns when it answers')
     .option('--engine <engine>', ENGINE_HELP)
     .option('--docker <socket>', 'short for `--engine docker:SOCKET`')
+    .addOption(lostAfter())
     .option('--sim', 'with the sim runtime, for scale tests and development')
     .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
     .action((options: UpOptions) => serve('up', options));
@@ -37,6 +39,7 @@ export function registerServer(program: Command, context: Context): void {
     .command('controller')
     .description('run the controller alone: its nodes are other machines, each with an agent')
     .requiredOption('--listen <host:port>', 'where agents and users find it, by HTTPS')
+    .addOption(lostAfter())
     .option('--detach', 'go on in the background; returns when it answers')
     .action((options: UpOptions) => serve('controller', options));
 
@@ -164,6 +167,12 @@ export function registerServer(program: Command, context: Context): void {
         process.exitCode = 1;
     });
 }
+
+const lostAfter = () =>
+  new Option(
+    '--lost-after <duration>',
+    'how long an agent may be away before its node is lost; default: 30s',
+  ).argParser(durationOption);
 
 /** Errors: InvalidArgumentError, which the command line tells. */
 function count(text: string): number {

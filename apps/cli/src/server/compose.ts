@@ -138,6 +138,7 @@ export function composeController(
   identity: Identity,
   images: ImageStore,
   logger: Logger,
+  nodeGraceMs?: number,
 ): { store: Store; controller: Controller } {
   const store = openSqliteStore({ path: join(identity.dataDir, 'controller.db') });
   const controller = createController({
@@ -146,6 +147,7 @@ export function composeController(
     nodeName: NODE_NAME,
     dataDir: identity.dataDir,
     logger: logger.child({ room: 'controller' }),
+    ...(nodeGraceMs === undefined ? {} : { nodeGraceMs }),
   });
   return { store, controller };
 }

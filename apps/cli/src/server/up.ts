@@ -32,6 +32,8 @@ export interface UpOptions extends NodeOptions {
   readonly join?: string;
   /** agent: the name that it wants. */
   readonly name?: string;
+  /** controller: how long an agent may be away before its node is lost, in milliseconds. */
+  readonly lostAfter?: number;
   /** The agent alone, by its ledger. */
   readonly alone?: boolean;
 }
@@ -93,7 +95,7 @@ export async function runUp(dataDir: string, options: UpOptions): Promise<void> 
     if (parts) undo.push(() => parts.ledger.close());
     if (role !== 'agent' && !options.alone) {
       const images = parts?.images ?? (await compose.composeImages(identity));
-      const { store, controller } = compose.composeController(identity, images, logger);
+      const { store, controller } = compose.composeController(identity, images, logger, options.lostAfter);
       undo.push(() => store.close());
       if (parts) controller.attachNode(compose.NODE_NAME, parts.agent.node);
       await controller.start();
@@ -215,6 +217,7 @@ export async function startDetached(
     ...(options.engine === undefined ? [] : ['--engine', options.engine]),
     ...(options.docker === undefined ? [] : ['--docker', options.docker]),
     ...(options.sim ? ['--sim'] : []),
+    ...(options.lostAfter === undefined ? [] : ['--lost-after', `${options.lostAfter}ms`]),
     ...(options.alone ? ['--alone'] : []),
   ];
   const child = await startDaemon({
