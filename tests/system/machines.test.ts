@@ -1,6 +1,7 @@
 // All four kinds of guest through every room, by the commands that a user types: three kernels on one node. Machines keep their
 // disks and systems their files, all outlive the program, and go without a trace.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Instance } from '@skerry/model';
@@ -19,6 +20,24 @@ const get = async (workload: string, path = '/') => {
 };
 const apply = (text: string) =>
   typed(['apply', '-f', '-', '--wait'], { env: { SKERRY_DATA: skerry.dataDir }, input: text });
+
+/** One command of the agent in a guest, as the program itself would give it. */
+function askAgent(path: string, command: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path, () =>
+      socket.write(`\xff${JSON.stringify({ execute: command })}\n`, 'latin1'),
+    );
+    let text = '';
+    socket.on('error', reject);
+    socket.on('data', (data) => {
+      text += data.toString('latin1');
+      const line = text.split('\n').find((one) => one.includes('"return"'));
+      if (line === undefined) return;
+      socket.destroy();
+      resolve((JSON.parse(line.replace(/^\xff/, '')) as { return: unknown }).return);
+    });
+  });
+}
 
 beforeAll(async () => {
   skerry = await startProgram();
@@ -66,11 +85,28 @@ test('it holds still and goes on, and its health is not asked meanwhile', async 
   expect(await get('harbour', '/healthz')).toMatch(/ok/);
 });
 
-test('a snapshot brings it back, memory and all, in an instant', async () => {
+const inside = async (script: string) =>
+  skerry.try('workload', 'exec', 'harbour', '--', '/bin/sh', '-c', script);
+
+test('the agent inside tells the addresses that the guest gave itself', async () => {
+  const { address } = (await instanceOf('harbour')).spec.network!;
+  await eventually('it tells', async () =>
+    (await instanceOf('harbour')).status.guestAddresses?.includes(address),
+  );
+});
+
+test('a snapshot brings it back, memory and all, in an instant; its file systems hold still meanwhile', async () => {
+  await eventually(
+    'the agent answers',
+    async () => (await inside('echo before > /root/word; sync')).code === 0,
+  );
   await skerry.run('workload', 'snapshot', 'harbour', 'running');
-  expect(await skerry.run('workload', 'snapshots', 'harbour')).toMatch(/running .*with/);
+  expect(await skerry.run('workload', 'snapshots', 'harbour')).toMatch(/running .*with .*held still/);
+  expect(await inside('echo after > /root/word; sync; cat /root/word')).toMatchObject({ stdout: 'after\n' });
   await skerry.run('workload', 'restore', 'harbour', 'running');
   await eventually('it answers', () => get('harbour', '/healthz').catch(() => false));
+  await eventually('it is as it was', async () => (await inside('cat /root/word')).stdout === 'before\n');
+  expect(await inside('echo again > /root/word; sync')).toMatchObject({ code: 0 });
   await skerry.run('workload', 'forget', 'harbour', 'running');
   expect((await instanceOf('harbour')).status.restartCount).toBe(0);
 });
@@ -92,6 +128,19 @@ test('kill -9 of the program touches none of them', async () => {
   await skerry.up();
   await skerry.run('apply', '-f', example('four-kinds.yaml'), '--wait');
   expect(await pids()).toEqual(before);
+});
+
+test('file systems that were held still when the program died go on when it is back', async () => {
+  const { metadata } = await instanceOf('harbour');
+  const folder = join('/run/skerry', skerry.id, 'v', metadata.uid);
+  await skerry.kill();
+  writeFileSync(join(folder, 'frozen'), '');
+  expect(await askAgent(join(folder, 'agent'), 'guest-fsfreeze-freeze')).toBeGreaterThan(0);
+  await skerry.up();
+  await eventually('they go on', async () => !existsSync(join(folder, 'frozen')));
+  expect(await inside('echo written > /root/word; sync; cat /root/word')).toMatchObject({
+    stdout: 'written\n',
+  });
 });
 
 test('more memory and a larger disk are given to the same machine', async () => {

@@ -304,6 +304,7 @@ class NodeAgent implements Agent {
 
   #guestEvent(runtime: Runtime, event: GuestEvent): void {
     if (event.type === 'resync') this.#guests.tellKind(runtime.kind, { type: 'look' });
+    else if (event.type === 'look') this.#guests.tell(event.uid, { type: 'look' });
     else if (event.type === 'oom') this.#guests.tell(event.uid, { type: 'oom', message: event.message });
     else if (event.type === 'exited') this.#guests.tell(event.uid, { type: 'exited', exit: event.exit });
     else this.#guests.tell(event.uid, { type: event.type, message: event.message });

@@ -135,6 +135,8 @@ export interface NodeSnapshot {
   readonly takenAtMs: number;
   readonly sizeBytes: number;
   readonly withMemory: boolean;
+  /** Its file systems were held still meanwhile, by the agent inside. */
+  readonly frozen: boolean;
 }
 
 export interface NodeExecRequest {

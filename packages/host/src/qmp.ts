@@ -20,6 +20,10 @@ export interface QmpCommands {
   'query-status': { input: undefined; output: { readonly status: string; readonly running: boolean } };
   'query-block': { input: undefined; output: readonly QmpBlock[] };
   'query-named-block-nodes': { input: { readonly flat: boolean }; output: readonly QmpBlockNode[] };
+  'query-chardev': {
+    input: undefined;
+    output: readonly { readonly label: string; readonly 'frontend-open': boolean }[];
+  };
   'query-balloon': { input: undefined; output: { readonly actual: number } };
   'query-jobs': {
     input: undefined;
@@ -53,6 +57,8 @@ export interface QmpBlock {
 
 export interface QmpBlockNode {
   readonly 'node-name'?: string;
+  /** Its format: `qcow2`, `raw`. */
+  readonly drv: string;
   readonly image: {
     readonly 'virtual-size': number;
     readonly snapshots?: readonly {

@@ -96,6 +96,8 @@ export type GuestState =
       readonly startedAtMs: number;
       /** It holds still: asked for, or its disk could not be written (`why`). */
       readonly paused?: { readonly why: 'asked' | 'disk-full' | 'io-error' };
+      /** By its own word, where an agent inside tells: hearsay, for people only. */
+      readonly addresses?: readonly string[];
     }
   | {
       readonly state: 'exited';
@@ -123,6 +125,8 @@ export type GuestEvent =
   /** It holds still by itself (its disk could not be written), with the reason; or goes on again. */
   | { readonly type: 'paused'; readonly uid: Id<'instance'>; readonly message: string }
   | { readonly type: 'resumed'; readonly uid: Id<'instance'>; readonly message: string }
+  /** What is known of it changed, and it goes on. */
+  | { readonly type: 'look'; readonly uid: Id<'instance'> }
   | { readonly type: 'resync' };
 
 export interface Runtime {
@@ -197,6 +201,8 @@ export interface GuestSnapshot {
   readonly sizeBytes: Bytes;
   /** With the memory of a running guest; else its disks alone. */
   readonly withMemory: boolean;
+  /** Its file systems were held still by the agent inside: the disks alone are whole as well. */
+  readonly frozen: boolean;
 }
 
 /** What a guest can be put back to: its disks and, where it runs, its memory. Gone with the guest. */

@@ -213,6 +213,7 @@ export class GuestActor {
     if (record.phase === 'starting' && !this.#guest.watch.checked(desired))
       this.#guest.journal.move('running', { ready: true });
     this.#tellPause();
+    this.#tellAddresses();
     if (this.#guest.isPaused) this.#guest.watch.stop();
     else this.#guest.watch.follow(desired);
   }
@@ -225,6 +226,14 @@ export class GuestActor {
     const why = have?.state === 'running' && have.paused ? PAUSED[have.paused.why] : undefined;
     if (why !== undefined && record.reason !== why) this.#guest.journal.set({ reason: why });
     else if (why === undefined && record.reason !== undefined) this.#guest.journal.clear('reason');
+  }
+
+  #tellAddresses(): void {
+    const { journal, have } = this.#guest;
+    const known = have?.state === 'running' ? have.addresses : undefined;
+    if (JSON.stringify(journal.record.guestAddresses) === JSON.stringify(known)) return;
+    if (known) journal.set({ guestAddresses: known });
+    else journal.clear('guestAddresses');
   }
 
   #wait(delayMs: number): void {

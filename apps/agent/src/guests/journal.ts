@@ -75,7 +75,16 @@ export class Journal {
   }
 
   clear(
-    ...fields: ('nextTryAtMs' | 'attach' | 'pid' | 'reason' | 'startMs' | 'readyMs' | 'startedAtMs')[]
+    ...fields: (
+      | 'nextTryAtMs'
+      | 'attach'
+      | 'guestAddresses'
+      | 'pid'
+      | 'reason'
+      | 'startMs'
+      | 'readyMs'
+      | 'startedAtMs'
+    )[]
   ): void {
     for (const field of fields) delete this.record[field];
     this.#changed(this.record);

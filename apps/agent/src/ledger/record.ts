@@ -35,6 +35,8 @@ export interface InstanceRecord {
   attach?: AttachRequest;
   imageKind?: Image['status']['kind'];
   pid?: number;
+  /** What an agent inside says. */
+  guestAddresses?: readonly string[];
   startedAtMs?: number;
   startMs?: number;
   readyMs?: number;

@@ -5,7 +5,7 @@ import type { InstanceRecord } from '../ledger/record.ts';
 const timestamp = (ms: number) => new Date(ms).toISOString();
 
 export function statusOf(record: Readonly<InstanceRecord>, address: string | undefined): InstanceStatus {
-  const { reason, pid, startedAtMs, startMs, readyMs } = record;
+  const { reason, pid, guestAddresses, startedAtMs, startMs, readyMs } = record;
   return {
     phase: record.phase,
     observedGeneration: record.observedGeneration,
@@ -13,6 +13,7 @@ export function statusOf(record: Readonly<InstanceRecord>, address: string | und
     health: record.health,
     ...(pid !== undefined && { pid }),
     ...(address !== undefined && { address }),
+    ...(guestAddresses && { guestAddresses: [...guestAddresses] }),
     ...(startedAtMs !== undefined && { startedAt: timestamp(startedAtMs) }),
     ...(startMs !== undefined && { startMs }),
     ...(readyMs !== undefined && { readyMs }),

@@ -69,6 +69,7 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
             { title: 'TAKEN', value: (row) => new Date(row.takenAtMs).toISOString() },
             { title: 'SIZE', value: (row) => formatBytes(row.sizeBytes), right: true },
             { title: 'MEMORY', value: (row) => (row.withMemory ? 'with' : 'without') },
+            { title: 'FILE SYSTEMS', value: (row) => (row.frozen ? 'held still' : '') },
           ],
           `no snapshots of ${at.name}`,
         );
@@ -83,7 +84,8 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
     .action((name: string, snapshotName: string, options: OfInstance) =>
       withGuest(name, options, async (client, at) => {
         const taken = await client.instance.snapshot({ ...at, body: { name: snapshotName } });
-        const what = taken.withMemory ? 'disk and memory' : 'disk';
+        const disk = taken.frozen ? 'disk (file systems held still)' : 'disk';
+        const what = taken.withMemory ? `${disk} and memory` : disk;
         context.output.say(
           `instance/${at.name} snapshot ${taken.name} taken: ${what}, ${formatBytes(taken.sizeBytes)}`,
         );

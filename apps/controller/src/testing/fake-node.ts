@@ -179,7 +179,7 @@ function channel() {
 function fakeVerbs(): Omit<NodeLink, 'logs' | 'stats' | 'exec' | 'console' | 'probe'> {
   const snapshots = new Map<
     string,
-    { name: string; takenAtMs: number; sizeBytes: number; withMemory: boolean }
+    { name: string; takenAtMs: number; sizeBytes: number; withMemory: boolean; frozen: boolean }
   >();
   const known = (name: string) => {
     if (!snapshots.has(name)) throw new SkerryError('not_found', `there is no snapshot "${name}"`);
@@ -189,7 +189,7 @@ function fakeVerbs(): Omit<NodeLink, 'logs' | 'stats' | 'exec' | 'console' | 'pr
     resume: async () => undefined,
     snapshots: async () => [...snapshots.values()],
     async takeSnapshot(_uid, name) {
-      const taken = { name, takenAtMs: 1, sizeBytes: 2, withMemory: true };
+      const taken = { name, takenAtMs: 1, sizeBytes: 2, withMemory: true, frozen: false };
       snapshots.set(name, taken);
       return taken;
     },

@@ -186,6 +186,7 @@ export const Snapshot = Type.Object({
   takenAtMs: Type.Number(),
   sizeBytes: Type.Integer(),
   withMemory: Type.Boolean(),
+  frozen: Type.Boolean({ description: 'The file systems inside were held still meanwhile' }),
 });
 export const SnapshotList = Type.Object({ items: Type.Array(Snapshot) });
 export const Display = Type.Object({

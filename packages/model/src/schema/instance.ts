@@ -47,6 +47,9 @@ export const InstanceStatus = Type.Object({
   health: Type.Enum(['unknown', 'healthy', 'unhealthy']),
   pid: Type.Optional(Type.Integer()),
   address: Type.Optional(Type.String()),
+  guestAddresses: Type.Optional(
+    Type.Array(Type.String(), { description: 'What an agent inside the guest says of its addresses' }),
+  ),
   startedAt: Type.Optional(Timestamp),
   /** Milliseconds from the beginning of the start to its process running, and to its first good health check. */
   startMs: Type.Optional(Type.Number()),

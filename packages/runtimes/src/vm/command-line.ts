@@ -41,6 +41,9 @@ const SANDBOX = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecont
 const FIRST_FD = 7;
 /** Node names that QMP commands use. */
 export const DISK_NODE = 'disk';
+export const VARIABLES_NODE = 'uefi-vars';
+/** Of the character device and of the port that the agent inside opens: their events name it. */
+export const AGENT = 'agent';
 /** What QEMU writes a screenshot to: a file that it did not open by its path. */
 export const SCREEN_FD = FIRST_FD;
 /** virtio-blk's serial has 20 bytes (virtio 1.2, 5.2.6). */
@@ -98,11 +101,11 @@ export function vmCommand(plan: VmPlan): VmCommand {
             filename: plan.uefi.code,
             'read-only': true,
           }),
-          ...node('uefi-vars', plan.uefi.variables, 'raw', false),
+          ...node(VARIABLES_NODE, plan.uefi.variables, 'qcow2', false),
         ]
       : []),
   ];
-  const agent = hands.fd('listen', 'agent');
+  const agent = hands.fd('listen', AGENT);
   const tpm = plan.tpm === undefined ? undefined : hands.fd('swtpm', plan.tpm);
   const memoryMiB = memoryMiBOf(plan.memoryBytes);
   const args = [
@@ -123,9 +126,9 @@ export function vmCommand(plan: VmPlan): VmCommand {
     ...sets,
     ...blocks,
     ...devices(plan),
-    ...['-chardev', `socket,id=agent,fd=${agent},server=on,wait=off`],
+    ...['-chardev', `socket,id=${AGENT},fd=${agent},server=on,wait=off`],
     ...['-device', 'virtio-serial-pci'],
-    ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
+    ...['-device', `virtserialport,id=${AGENT},chardev=${AGENT},name=org.qemu.guest_agent.0`],
     ...(tpm === undefined
       ? []
       : [
@@ -138,7 +141,7 @@ export function vmCommand(plan: VmPlan): VmCommand {
 }
 
 function machine({ arch, machine: name, cdroms, uefi }: VmPlan): string {
-  const flash = uefi ? ',pflash0=uefi-code,pflash1=uefi-vars' : '';
+  const flash = uefi ? `,pflash0=uefi-code,pflash1=${VARIABLES_NODE}` : '';
   if (arch === 'arm64') return `${name},gic-version=3,usb=off,memory-backend=ram${flash}`;
   const sata = cdroms.length > 0 ? 'on' : 'off';
   const smm = uefi?.secureBoot ? 'on' : 'off';

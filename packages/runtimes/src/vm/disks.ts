@@ -2,7 +2,17 @@
  * The disks of a virtual machine: a qcow2 of its own over the image, which is never copied and never written. Formats are
  * said wherever a disk is opened: what a guest writes to its disk never decides how the host reads it.
  */
-import { chmodSync, chownSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { GUEST_GID, GUEST_UID, run } from '@skerry/host';
 import { asSkerryError, SkerryError } from '@skerry/model';
@@ -10,6 +20,7 @@ import type { SeedFiles } from './cloud-init.ts';
 import type { VmImage } from './vm-image.ts';
 
 const LIMIT_MS = 60_000;
+const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');
 export const QEMU_IMG = '/usr/bin/qemu-img';
 
 /** Errors: disk_full, host_missing, host_command_failed, cancelled. */
@@ -75,10 +86,24 @@ export async function makeSeed(path: string, files: SeedFiles, signal: AbortSign
   }
 }
 
-/** UEFI's variables: the guest's own copy. */
-export function makeVariables(path: string, template: string): void {
-  copyFileSync(template, path);
-  chmodSync(path, 0o600);
+/** UEFI's variables: the guest's own copy, in a format that keeps snapshots. Errors: as qemuImg. */
+export async function makeVariables(path: string, template: string, signal: AbortSignal): Promise<void> {
+  const fresh = `${path}.new`;
+  await qemuImg(['convert', '-q', '-f', 'raw', '-O', 'qcow2', template, fresh], signal);
+  chmodSync(fresh, 0o600);
+  renameSync(fresh, path);
+}
+
+/** Those that a version before this one made are plain: the same in the other format. The guest does not run. */
+export async function modernVariables(path: string, signal: AbortSignal): Promise<void> {
+  const file = openSync(path, 'r');
+  const magic = Buffer.alloc(QCOW2_MAGIC.length);
+  try {
+    readSync(file, magic, 0, magic.length, 0);
+  } finally {
+    closeSync(file);
+  }
+  if (!magic.equals(QCOW2_MAGIC)) await makeVariables(path, path, signal);
 }
 
 /** swtpm runs as the guests' user and writes here alone. */

@@ -1,39 +1,25 @@
 /**
- * Speaks to the agent inside a guest (qemu-ga, QEMU's "guest agent protocol"): one JSON object to a line, over a socket that
- * the supervisor made. What comes from there is a guest's word: bounded, and never trusted.
+ * Speaks to the agent inside a guest (qemu-ga): one JSON object to a line, over a socket that the supervisor made. What
+ * comes from there is a guest's word: bounded in size and time, checked for its shape, and never trusted.
  */
 import { connect, type Socket } from 'node:net';
 import { SkerryError } from '@skerry/model';
+import {
+  AGENT_COMMANDS,
+  type AgentAnswer,
+  type AgentCommand,
+  type AgentInput,
+  isAnswer,
+} from './agent-commands.ts';
+import { AgentLines } from './agent-lines.ts';
 
-const ANSWER_LIMIT_MS = 5000;
 /** An agent that is there answers at once. */
 const GREETING_LIMIT_MS = 3000;
-/** Output of a command comes whole and in base64. */
-const LINE_LIMIT = 64 * 1024 * 1024;
-
-export interface GuestAgentCommands {
-  'guest-ping': { input: undefined; output: object };
-  'guest-exec': {
-    input: {
-      readonly path: string;
-      readonly arg: readonly string[];
-      readonly env: readonly string[];
-      readonly 'capture-output': boolean;
-      readonly 'input-data'?: string;
-    };
-    output: { readonly pid: number };
-  };
-  'guest-exec-status': {
-    input: { readonly pid: number };
-    output: {
-      readonly exited: boolean;
-      readonly exitcode?: number;
-      readonly signal?: number;
-      readonly 'out-data'?: string;
-      readonly 'err-data'?: string;
-    };
-  };
-}
+const GREETING_LIMIT_BYTES = 64 * 1024;
+/** Answers to a connection before this one, that are passed over; an agent has one at the most, and an error. */
+const MOST_STALE_LINES = 16;
+/** Ends whatever half of a command a connection before this one had sent (protocol reference, guest-sync-delimited). */
+const RESET = Buffer.from([0xff]);
 
 const silent = (cause?: unknown) =>
   new SkerryError(
@@ -42,17 +28,19 @@ const silent = (cause?: unknown) =>
     { cause },
   );
 
+interface Reply {
+  readonly return?: unknown;
+  readonly error?: { readonly desc?: unknown };
+}
+
 export class GuestAgent {
   readonly #socket: Socket;
-  #rest = '';
-  #waiting: { resolve: (line: string) => void; reject: (error: Error) => void } | undefined;
+  readonly #lines: AgentLines;
+  #last: Promise<unknown> = Promise.resolve();
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    socket.setEncoding('utf8');
-    socket.on('data', (text: string) => this.#take(text));
-    socket.on('error', () => undefined);
-    socket.on('close', () => this.#waiting?.reject(silent()));
+    this.#lines = new AgentLines(socket);
   }
 
   /** Errors: guest_unresponsive where none answers. */
@@ -72,64 +60,74 @@ export class GuestAgent {
     }
   }
 
-  /** Answers to a connection before this one are passed over: the agent repeats the number that it is given. */
+  /** The other side went, or did not keep to the protocol: nothing more is to be had from it. */
+  get isClosed(): boolean {
+    return this.#socket.destroyed;
+  }
+
+  /** The agent repeats the number that it is given: what comes before is of another connection. */
   async #synchronise(): Promise<void> {
     const id = Math.floor(Math.random() * 2 ** 31);
-    this.#socket.write(`${JSON.stringify({ execute: 'guest-sync', arguments: { id } })}\n`);
+    this.#socket.write(RESET);
+    this.#send('guest-sync', { id });
     const until = performance.now() + GREETING_LIMIT_MS;
-    for (;;) {
-      const answer = await this.#line(until - performance.now());
-      if (answer.return === id) return;
+    for (let line = 0; line < MOST_STALE_LINES; line++) {
+      const text = await this.#lines.next(until - performance.now(), GREETING_LIMIT_BYTES);
+      if (text === undefined) break;
+      if (parse(text).return === id) return;
     }
+    throw silent();
   }
 
-  #take(text: string): void {
-    this.#rest += text;
-    if (this.#rest.length > LINE_LIMIT) return void this.#socket.destroy();
-    const end = this.#rest.indexOf('\n');
-    if (end < 0 || !this.#waiting) return;
-    const { resolve } = this.#waiting;
-    this.#waiting = undefined;
-    const line = this.#rest.slice(0, end);
-    this.#rest = this.#rest.slice(end + 1);
-    resolve(line);
-  }
-
-  async #line(limitMs: number): Promise<{ return?: unknown; error?: { desc?: unknown } }> {
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      const line = await new Promise<string>((resolve, reject) => {
-        this.#waiting = { resolve, reject };
-        timer = setTimeout(() => reject(silent()), Math.max(0, limitMs));
-        this.#take('');
-        if (this.#socket.destroyed) reject(silent());
-      });
-      const value = JSON.parse(line.replace(/^\xff+/, '')) as unknown;
-      return typeof value === 'object' && value !== null ? value : {};
-    } catch (error) {
-      if (error instanceof SkerryError) throw error;
-      throw silent(error);
-    } finally {
-      clearTimeout(timer);
-      this.#waiting = undefined;
-    }
-  }
-
-  /** Errors: exec_failed with the agent's words, guest_unresponsive. */
-  async execute<C extends keyof GuestAgentCommands>(
-    command: C,
-    input?: GuestAgentCommands[C]['input'],
-  ): Promise<GuestAgentCommands[C]['output']> {
+  #send(command: string, input: object | undefined): void {
     this.#socket.write(`${JSON.stringify({ execute: command, ...(input ? { arguments: input } : {}) })}\n`);
-    const answer = await this.#line(ANSWER_LIMIT_MS);
+  }
+
+  /** One command after the other. Errors: exec_failed with the agent's words, guest_unresponsive. */
+  execute<C extends AgentCommand>(command: C, ...input: AgentInput<C>): Promise<AgentAnswer<C>> {
+    const answer = this.#last.then(() => this.#ask(command, input[0]));
+    this.#last = answer.catch(() => undefined);
+    return answer;
+  }
+
+  async #ask<C extends AgentCommand>(command: C, input: object | undefined): Promise<AgentAnswer<C>> {
+    const { limitMs, limitBytes } = AGENT_COMMANDS[command];
+    this.#lines.forget();
+    this.#send(command, input);
+    const text = await this.#lines.next(limitMs, limitBytes);
+    if (text === undefined) {
+      this.close(); // what comes late would answer the next command
+      throw silent();
+    }
+    const answer = parse(text);
     if (answer.error) {
-      const words = String(answer.error.desc ?? 'it did not say why').slice(0, 300);
+      const words = plainWords(answer.error.desc);
       throw new SkerryError('exec_failed', `the agent in the guest refused: ${words}`);
     }
-    return answer.return as GuestAgentCommands[C]['output'];
+    if (!isAnswer(command, answer.return)) {
+      this.close();
+      throw new SkerryError('guest_unresponsive', `what the guest answered to ${command} is no answer to it`);
+    }
+    return answer.return;
   }
 
   close(): void {
     this.#socket.destroy();
   }
+}
+
+/** A line that is no object says nothing. */
+function parse(line: string): Reply {
+  try {
+    const value = JSON.parse(line) as unknown;
+    return typeof value === 'object' && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/** Words of a guest that a person will read: short, and without what a terminal would obey. */
+function plainWords(words: unknown): string {
+  if (typeof words !== 'string') return 'it did not say why';
+  return words.slice(0, 300).replace(/\p{C}/gu, ' ');
 }

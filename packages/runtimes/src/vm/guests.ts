@@ -23,7 +23,8 @@ import { GuestFolder } from '../qemu/guest-folder.ts';
 import { clearGuest, exitFileOf, qemuOf } from '../qemu/guest-process.ts';
 import { launch } from '../qemu/launch.ts';
 import { Turns } from '../turns.ts';
-import { vmCommand } from './command-line.ts';
+import { AgentLine } from './agent-line.ts';
+import { AGENT, vmCommand } from './command-line.ts';
 import { judgeVmExit } from './exit.ts';
 import { LiveVm } from './live-vm.ts';
 import { type Arch, BOARDS } from './machine.ts';
@@ -31,6 +32,8 @@ import { vmGroupLimits } from './memory.ts';
 import { makeFiles, planVm } from './prepare.ts';
 import { VMS, type VmFolder, type VmRecord, vmFolder } from './record.ts';
 import { remakeFiles } from './remake.ts';
+import { readMark } from './snapshot-mark.ts';
+import { settle } from './snapshot-steps.ts';
 
 type Uid = Id<'instance'>;
 
@@ -50,6 +53,11 @@ export interface VmAtHand {
   readonly record: VmRecord;
   /** Undefined where it does not run. */
   readonly qmp: QmpClient | undefined;
+  readonly agent: AgentLine;
+  /** An agent inside has opened its port. */
+  readonly hasAgent: boolean;
+  /** Lets file systems go on that may be held still. */
+  thaw(): Promise<void>;
 }
 
 /** QEMU answers within 100 ms; on a machine under heavy load within seconds. */
@@ -105,6 +113,7 @@ export class VmGuests {
     return {
       ...{ state: 'running', incarnation, ...root, pid: process.pid, startedAtMs: record.startedAtMs! },
       ...(live.paused ? { paused: { why: live.paused } } : {}),
+      ...(live.addresses ? { addresses: live.addresses } : {}),
     };
   }
 
@@ -120,10 +129,22 @@ export class VmGuests {
       onEnd: () => void this.#ended(folder, live),
       onPaused: (message) => onEvent({ type: 'paused', uid, message }),
       onResumed: (message) => onEvent({ type: 'resumed', uid, message }),
+      onAddresses: () => onEvent({ type: 'look', uid }),
+      onConnected: () => void this.#endWhatWasBegun(uid),
       ...(lookEveryMs === undefined ? {} : { lookEveryMs }),
     });
     this.#live.set(uid, live);
     return live;
+  }
+
+  /** What an agent before this one began with it. What fails is tried again before anything else is done with it. */
+  async #endWhatWasBegun(uid: Uid): Promise<void> {
+    if (readMark(this.folder(uid))) await this.alone(uid, async () => undefined).catch(() => undefined);
+  }
+
+  /** The line to the agent inside, for those who do not need the guest for themselves. */
+  agent(uid: Uid): AgentLine {
+    return this.watch(uid).agent;
   }
 
   async #ended(folder: VmFolder, live: LiveVm): Promise<void> {
@@ -183,8 +204,9 @@ export class VmGuests {
     const record = folder.read()!;
     const { spec } = record;
     const acceleration = await this.#options.acceleration(signal);
+    await settle(this.#atHand(folder, record, undefined), signal);
     folder.make(); // its run folder is gone where the machine was started anew since it was created
-    const plan = await planVm(folder, record, this.#options.images, acceleration);
+    const plan = await planVm(folder, record, this.#options.images, acceleration, signal);
     folder.write({ ...record, startedAtMs: Date.now() });
     try {
       await this.#launch(folder, record, plan, acceleration, signal);
@@ -301,8 +323,19 @@ export class VmGuests {
       const qmp = state === 'running' ? this.watch(uid).qmp : undefined;
       if (state === 'running' && !qmp)
         throw new SkerryError('guest_unresponsive', `the monitor of ${record.spec.name} does not answer`);
-      return task({ folder, record, qmp });
+      const at = this.#atHand(folder, record, qmp);
+      await settle(at, AbortSignal.timeout(SETTLE_LIMIT_MS));
+      return task(at);
     });
+  }
+
+  #atHand(folder: VmFolder, record: VmRecord, qmp: QmpClient | undefined): VmAtHand {
+    const live = qmp && this.watch(folder.uid);
+    return {
+      ...{ folder, record, qmp, agent: live?.agent ?? new AgentLine(folder.path(AGENT)) },
+      hasAgent: live?.hasAgent === true,
+      thaw: async () => live?.thaw(),
+    };
   }
 
   list(): Uid[] {

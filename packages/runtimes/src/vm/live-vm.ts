@@ -9,6 +9,10 @@
 import { statfsSync } from 'node:fs';
 import type { QmpClient, QmpEvent } from '@skerry/host';
 import { LiveGuest } from '../qemu/live-guest.ts';
+import { AgentLine } from './agent-line.ts';
+import { AGENT } from './command-line.ts';
+import { Thaw } from './freeze.ts';
+import { addressesIn, GuestAddresses } from './guest-addresses.ts';
 import type { VmFolder } from './record.ts';
 
 export type PausedWhy = 'asked' | 'disk-full' | 'io-error';
@@ -20,6 +24,10 @@ export interface LiveVmOptions {
   readonly onEnd: () => void;
   readonly onPaused: (message: string) => void;
   readonly onResumed: (message: string) => void;
+  /** It says other addresses than before. */
+  readonly onAddresses: () => void;
+  /** Its monitor answers: what was begun and not ended can be. */
+  readonly onConnected: () => void;
   readonly lookEveryMs?: number;
 }
 
@@ -34,6 +42,10 @@ const MESSAGES = {
 
 export class LiveVm {
   readonly live: LiveGuest;
+  readonly agent: AgentLine;
+  readonly #addresses: GuestAddresses;
+  readonly #thaw: Thaw;
+  #hasAgent = false;
   readonly #options: LiveVmOptions;
   #paused: PausedWhy | undefined;
   #fault: 'disk-full' | 'io-error' | undefined;
@@ -47,6 +59,15 @@ export class LiveVm {
 
   constructor(options: LiveVmOptions) {
     this.#options = options;
+    this.agent = new AgentLine(options.folder.path(AGENT));
+    this.#thaw = new Thaw(options.folder, this.agent);
+    this.#addresses = new GuestAddresses({
+      ask: async () => {
+        await this.agent.free();
+        return addressesIn(await this.agent.use((agent) => agent.execute('guest-network-get-interfaces')));
+      },
+      onChange: options.onAddresses,
+    });
     this.live = new LiveGuest(options.folder, {
       onEnd: () => {
         this.release();
@@ -59,6 +80,27 @@ export class LiveVm {
 
   get qmp(): QmpClient | undefined {
     return this.live.qmp;
+  }
+
+  /** An agent inside has opened its port. */
+  get hasAgent(): boolean {
+    return this.#hasAgent;
+  }
+
+  /** By the agent inside; undefined where none has told. */
+  get addresses(): readonly string[] | undefined {
+    return this.#addresses.known;
+  }
+
+  /** Lets its file systems go on, where they may be held still; tried again by itself until they do. */
+  async thaw(): Promise<void> {
+    await this.#thaw.now();
+  }
+
+  #agentIsThere(is: boolean): void {
+    this.#hasAgent = is;
+    this.#addresses.agentIsThere(is);
+    if (is) void this.#thaw.now();
   }
 
   get paused(): PausedWhy | undefined {
@@ -74,10 +116,13 @@ export class LiveVm {
         const isFull = blocks.some((block) => block['io-status'] === 'nospace');
         this.#hold(isFull ? 'disk-full' : 'io-error');
       } else this.#paused = status === 'paused' ? 'asked' : undefined;
+      const devices = await qmp.execute('query-chardev');
+      this.#agentIsThere(devices.some((one) => one.label === AGENT && one['frontend-open']));
     } catch {
       // it ends just now, or its monitor is lost: asked again at the next connection
     }
     this.#know();
+    this.#options.onConnected();
   }
 
   #hear({ event, data }: QmpEvent): void {
@@ -86,6 +131,7 @@ export class LiveVm {
       if (this.#paused !== undefined) this.#hold(this.#fault);
     } else if (event === 'STOP') this.#hold(this.#fault ?? 'asked');
     else if (event === 'RESUME') this.#goOn();
+    else if (event === 'VSERPORT_CHANGE' && data.id === AGENT) this.#agentIsThere(data.open === true);
   }
 
   #hold(why: PausedWhy): void {
@@ -121,6 +167,8 @@ export class LiveVm {
   release(): void {
     this.#released = true;
     clearTimeout(this.#timer);
+    this.#thaw.release();
+    this.#addresses.release();
     this.live.release();
     this.#know();
   }

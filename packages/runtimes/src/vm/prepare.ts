@@ -11,7 +11,15 @@ import type { GuestSpec } from '../port.ts';
 import type { Acceleration } from '../qemu/acceleration.ts';
 import { seedFiles } from './cloud-init.ts';
 import type { VmPlan } from './command-line.ts';
-import { asDiskFull, makeDisk, makeSeed, makeTpmFolder, makeVariables, wholeSectors } from './disks.ts';
+import {
+  asDiskFull,
+  makeDisk,
+  makeSeed,
+  makeTpmFolder,
+  makeVariables,
+  modernVariables,
+  wholeSectors,
+} from './disks.ts';
 import { type Arch, uefiOf } from './machine.ts';
 import { diskOf, seedOf, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
 import { cdromPath, type VmImage, vmImage } from './vm-image.ts';
@@ -54,7 +62,7 @@ export async function makeFiles(
       isDisk ? image.virtualSizeBytes : 0,
       spec.diskBytes ?? (isDisk ? 0 : INSTALL_DISK_BYTES),
     );
-    if (uefi) makeVariables(variablesOf(folder), uefi.variables);
+    if (uefi) await makeVariables(variablesOf(folder), uefi.variables, signal);
     if (vm?.tpm) makeTpmFolder(tpmOf(folder));
     await Promise.all([
       makeDisk(diskOf(folder), isDisk ? image : undefined, wholeSectors(size), signal),
@@ -73,6 +81,7 @@ export async function planVm(
   record: VmRecord,
   images: ImageContent,
   acceleration: Acceleration,
+  signal: AbortSignal,
 ): Promise<VmPlan> {
   const { spec, arch, firmware } = record;
   const image: VmImage = await vmImage(images, spec.imageDigest);
@@ -81,6 +90,7 @@ export async function planVm(
   writeFileSync(screen, '', { mode: 0o600 });
   chownSync(screen, GUEST_UID, GUEST_GID);
   const secureBoot = spec.vm?.secureBoot === true;
+  if (firmware === 'uefi') await modernVariables(variablesOf(folder), signal);
   return {
     ...{ arch, screen, disk: diskOf(folder), machine: record.machine, memoryBytes: spec.memoryBytes },
     acceleration: arch === 'amd64' ? acceleration.kind : 'tcg',

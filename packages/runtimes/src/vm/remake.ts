@@ -35,7 +35,8 @@ export async function remakeFiles(
   const fresh = `${seedOf(folder)}.new`;
   try {
     if (seed) await makeSeed(fresh, seed, signal);
-    if (uefi && !existsSync(variablesOf(folder))) makeVariables(variablesOf(folder), uefi.variables);
+    if (uefi && !existsSync(variablesOf(folder)))
+      await makeVariables(variablesOf(folder), uefi.variables, signal);
     if (vm?.tpm) makeTpmFolder(tpmOf(folder));
     if (spec.diskBytes !== undefined) await growDisk(diskOf(folder), spec.diskBytes, signal);
     if (seed) renameSync(fresh, seedOf(folder));
