@@ -40,6 +40,73 @@ export interface DesiredState {
   readonly volumes: readonly DesiredVolume[];
   /** Digests that must stay in the node's content store. */
   readonly images: readonly string[];
+  /** Absent: the node has no peers and leads nobody to a service. */
+  readonly network?: DesiredNetwork;
+}
+
+/**
+ * Where packets of this node go. Whole, as the rest; kept in the ledger, so that routing lives on without a controller.
+ * Peers are in the order of `node`, services in that of `uid`, endpoints in that of `uid`: so a mark of the state tells
+ * whether anything is new.
+ */
+export interface DesiredNetwork {
+  /** Every other node whose guests are to be reached from here. Never the node itself. */
+  readonly peers: readonly NetworkPeer[];
+  readonly services: readonly ServiceRoute[];
+}
+
+export interface NetworkPeer {
+  /** Name of the node. */
+  readonly node: string;
+  /** IPv4 address at which this node reaches it, outside the overlay: `NodeStatus.underlay`. */
+  readonly address: string;
+  /** CIDR of its guests: `NodeStatus.subnet`. Meets no other node's. */
+  readonly subnet: string;
+}
+
+/** A workload that has ports: one virtual address, the same on every node. */
+export interface ServiceRoute {
+  /** Of the workload. */
+  readonly uid: Id<'workload'>;
+  readonly project: string;
+  /** Of the workload. The service is `<name>.<project>.edge` in the DNS of every node. */
+  readonly name: string;
+  /** Virtual IPv4 address: in no node's subnet and of no machine (node subnets are taken from 10.64.0.0/10 and 172.16.0.0/12). */
+  readonly address: string;
+  /** The same for IPv6. */
+  readonly address6?: string;
+  readonly ports: readonly ServicePort[];
+  /** All instances, the node's own among them; without one a connection is refused. */
+  readonly endpoints: readonly ServiceEndpoint[];
+}
+
+export interface ServicePort {
+  readonly name: string;
+  /** At the virtual address. */
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** Of the guest. */
+  readonly targetPort: number;
+}
+
+export interface ServiceEndpoint {
+  /** Of the instance. */
+  readonly uid: Id<'instance'>;
+  /** Name of the node that it runs on: the node's own name says that it is here. */
+  readonly node: string;
+  /** IPv4 address of the guest. */
+  readonly address: string;
+  /**
+   * From this node to the instance's node, one way or round trip as long as it is the same for all, in microseconds; 0 for
+   * one that is here. Those that differ from the nearest by less than a tenth, or by less than 500 us, count as equals and
+   * share; those that are here come before all others.
+   */
+  readonly latencyUs: number;
+  /**
+   * As the controller knows it: false takes no new connection and keeps those it has. Of instances that are here the node
+   * knows better and goes by itself. An endpoint that is gone from the list loses its connections, too.
+   */
+  readonly healthy: boolean;
 }
 
 export type InstanceReport =

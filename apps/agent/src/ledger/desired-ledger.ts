@@ -4,7 +4,13 @@
  *
  *   accept(n) -> current = n, starts = 0     start -> starts + 1     settled -> good = current, starts = 0
  */
-import type { DesiredInstance, DesiredState, DesiredVolume } from '@skerry/contract';
+import type {
+  DesiredInstance,
+  DesiredState,
+  DesiredVolume,
+  NetworkPeer,
+  ServiceRoute,
+} from '@skerry/contract';
 import type { Op, Store } from '@skerry/store';
 import { listAll } from './list-all.ts';
 
@@ -20,6 +26,10 @@ function textsOf(state: DesiredState): Texts {
   texts.set('head', JSON.stringify({ generation: state.generation, images: state.images }));
   for (const instance of state.instances) texts.set(`instance/${instance.uid}`, JSON.stringify(instance));
   for (const volume of state.volumes) texts.set(`volume/${volume.uid}`, JSON.stringify(volume));
+  for (const peer of state.network?.peers ?? []) texts.set(`peer/${peer.node}`, JSON.stringify(peer));
+  for (const service of state.network?.services ?? []) {
+    texts.set(`service/${service.uid}`, JSON.stringify(service));
+  }
   return texts;
 }
 
@@ -29,11 +39,16 @@ function stateOf(texts: Texts): DesiredState | undefined {
   const { generation, images } = JSON.parse(head) as Pick<DesiredState, 'generation' | 'images'>;
   const instances: DesiredInstance[] = [];
   const volumes: DesiredVolume[] = [];
+  const peers: NetworkPeer[] = [];
+  const services: ServiceRoute[] = [];
   for (const [key, text] of texts) {
     if (key.startsWith('instance/')) instances.push(JSON.parse(text));
     else if (key.startsWith('volume/')) volumes.push(JSON.parse(text));
+    else if (key.startsWith('peer/')) peers.push(JSON.parse(text));
+    else if (key.startsWith('service/')) services.push(JSON.parse(text));
   }
-  return { generation, images, instances, volumes };
+  const network = peers.length + services.length > 0 ? { network: { peers, services } } : {};
+  return { generation, images, instances, volumes, ...network };
 }
 
 /** Only what differs is written: a change of one instance among a thousand is two keys. */

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { newId } from '@skerry/model';
 import { createMemoryStore, openSqliteStore } from '@skerry/store';
 import { describe, expect, it } from 'vitest';
 import { Bench, turns } from '../testing/bench.ts';
@@ -42,11 +43,15 @@ describe('ledger of desired state', () => {
     expect(again.current!.volumes).toEqual(controller.state.volumes);
   });
 
-  it('survives in a file', async () => {
+  it('survives in a file, the ways of the packets, too', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'skerry-ledger-'));
     try {
       const controller = new FakeController();
       controller.add('one');
+      const peers = [{ node: 'b', address: '192.0.2.2', subnet: '10.64.4.0/22' }];
+      const ports = [{ name: 'web', port: 80, protocol: 'tcp' as const, targetPort: 8080 }];
+      const service = { uid: newId<'workload'>(), project: 'default', name: 'web', address: '10.190.0.1' };
+      controller.network = { peers, services: [{ ...service, ports, endpoints: [] }] };
       const store = openSqliteStore({ path: join(folder, 'ledger.db') });
       await new DesiredLedger(store).accept(controller.state);
       await store.close();

@@ -5,6 +5,7 @@
 import type {
   ControllerLink,
   DesiredInstance,
+  DesiredNetwork,
   DesiredState,
   InstanceReport,
   LeaseGrant,
@@ -36,6 +37,7 @@ export class FakeController {
   reports = 0;
   reachable = true;
   leases: (request: LeaseRequest) => LeaseGrant[] = () => [];
+  #network: DesiredNetwork | undefined;
   #generation = 0;
   #changed = new Set<() => void>();
 
@@ -46,7 +48,13 @@ export class FakeController {
       instances: [...this.instances.values()],
       volumes: [...this.volumes.values()],
       images: [],
+      ...(this.#network && { network: this.#network }),
     };
+  }
+
+  set network(network: DesiredNetwork) {
+    this.#network = network;
+    this.#publish();
   }
 
   add(name: string, wish: Wish = {}): Uid {

@@ -6,9 +6,10 @@ import { createHash } from 'node:crypto';
 import type { ControllerLink, DesiredState, LeaseRequest } from '../agent.ts';
 import type { Peer, Served } from './peer.ts';
 
-/** The same for states that ask for the same, whatever their generation. */
+/** The same for states that ask for the same, whatever their generation and the order of their parts. */
 export function markOf({ generation: _, ...rest }: DesiredState): string {
-  return createHash('sha256').update(JSON.stringify(rest)).digest('base64url');
+  const parts = Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 }
 
 type DesiredItem = DesiredState | { readonly generation: number; readonly same: true };

@@ -61,6 +61,11 @@ export const NodeStatus = Type.Object({
   version: Type.String(),
   kernel: Type.String(),
   subnet: Type.String({ description: 'CIDR of the node network; its first address is the gateway' }),
+  underlay: Type.Optional(
+    Type.String({
+      description: 'IPv4 address at which other nodes reach it, for packets between their guests',
+    }),
+  ),
   capacity: Type.Object({ cpus: Type.Number(), memoryBytes: Type.Integer(), diskBytes: Type.Integer() }),
   allocated: Type.Object({ cpus: Type.Number(), memoryBytes: Type.Integer(), instances: Type.Integer() }),
   findings: Type.Array(Finding),
