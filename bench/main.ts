@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../tests/support/program.ts';
+import { benchAgents } from './agents.ts';
 import { benchApi } from './api.ts';
 import { benchBeside } from './beside.ts';
 import { benchContainer } from './container.ts';
@@ -12,6 +13,7 @@ import { benchMixed } from './mixed.ts';
 import { benchPebble } from './pebble.ts';
 import { benchPlacement } from './placement.ts';
 import { asMarkdown, asText, type Finding, pressure, surroundings } from './report.ts';
+import { benchSites } from './sites.ts';
 import { type Skerry, startSkerry } from './skerry.ts';
 import { benchStore } from './store.ts';
 import { benchSystem } from './system.ts';
@@ -42,6 +44,8 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   api: withSkerry(benchApi),
   store: benchStore,
   placement: benchPlacement,
+  sites: benchSites,
+  agents: benchAgents,
 };
 
 /** Run only where they are named. */

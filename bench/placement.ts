@@ -1,23 +1,14 @@
 /**
- * Placement: how many a second with the durable binding included, how that grows with the number of nodes, what a world
- * takes in memory, and how far chosen sites are from the optimum. The optimum is proved by the project's own branch and
- * bound; where that does not end in time, its lower bound stands in, which can only make the distance look larger.
+ * Placement: how many a second with the durable binding included, how that grows with the number of nodes, and what a world
+ * takes in memory.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import {
-  chooseExactly,
-  chooseSites,
-  createPlacer,
-  instanceOf,
-  lowerBound,
-  type PlaceRequest,
-  seeded,
-} from '@skerry/placement';
-import { chooseInstance, edgeWorld, SHAPES, type Shape } from '@skerry/placement/testing';
+import { createPlacer, type PlaceRequest, seeded } from '@skerry/placement';
+import { edgeWorld, SHAPES, type Shape } from '@skerry/placement/testing';
 import { openSqliteStore, type Store } from '@skerry/store';
 import type { Finding, Table } from './report.ts';
 import { digits, median, percentile } from './statistics.ts';
@@ -130,70 +121,7 @@ async function stage(
   return { perSecond, durablePerSecond, latenciesMs, worldBytes, refused };
 }
 
-/** Shares above the proved optimum; where none was proved in time, above its lower bound. */
-function quality(count: number): { readonly gaps: number[]; readonly unproved: number[] } {
-  const gaps: number[] = [];
-  const unproved: number[] = [];
-  for (let seed = 1; seed <= count; seed++) {
-    const random = seeded(seed);
-    const request = chooseInstance(
-      SHAPES[seed % 3]!,
-      {
-        sites: 10 + Math.floor(random() * 31),
-        clients: 40 + Math.floor(random() * 161),
-        replicas: 2 + Math.floor(random() * 6),
-        tightness: [0, 0.6, 0.85][Math.floor(random() * 3)]!,
-      },
-      random,
-    );
-    const choice = chooseSites(request, { seed });
-    const exact = chooseExactly(instanceOf(request), { start: choice.sites, maxNodes: 60 });
-    (exact.proved ? gaps : unproved).push(choice.totalMs / exact.bound - 1);
-  }
-  return { gaps, unproved };
-}
-
-function large(): { readonly rows: string[][]; readonly gaps: number[]; readonly timesMs: number[] } {
-  const rows: string[][] = [];
-  const gaps: number[] = [];
-  const timesMs: number[] = [];
-  for (const shape of SHAPES) {
-    for (const tightness of [0, 0.6, 0.85]) {
-      const request = chooseInstance(
-        shape,
-        { sites: 125, clients: 816, replicas: 12, tightness },
-        seeded(17),
-      );
-      const times = Array.from({ length: 3 }, () => {
-        const begunMs = performance.now();
-        chooseSites(request);
-        return performance.now() - begunMs;
-      });
-      const tookMs = median(times);
-      const choice = chooseSites(request);
-      const bound = lowerBound(instanceOf(request), { upper: choice.totalMs, steps: 400 });
-      const gap = choice.totalMs / bound.cost - 1;
-      gaps.push(gap);
-      timesMs.push(tookMs);
-      rows.push([
-        `${shape}, ${tightness === 0 ? 'no capacities' : `${100 * tightness} % full`}`,
-        `${digits(tookMs)} ms`,
-        `${digits(Math.max(0, gap) * 100)} %`,
-      ]);
-    }
-  }
-  return { rows, gaps, timesMs };
-}
-
-const row = (name: string, gaps: readonly number[]) => [
-  name,
-  String(gaps.length),
-  gaps.length === 0 ? '' : percent(median(gaps)),
-  gaps.length === 0 ? '' : percent(Math.max(...gaps)),
-];
-const percent = (share: number) => `${digits(Math.max(0, share) * 100)} %`;
-
-export async function benchPlacement(runs: number): Promise<Finding> {
+export async function benchPlacement(): Promise<Finding> {
   const folder = mkdtempSync(join(tmpdir(), 'skbench-'));
   const store = openSqliteStore({ path: join(folder, 'store.db') });
   try {
@@ -216,8 +144,6 @@ export async function benchPlacement(runs: number): Promise<Finding> {
     const exponent =
       Math.log(growth.at(-1)!.microseconds / growth[0]!.microseconds) /
       Math.log(growth.at(-1)!.nodes / growth[0]!.nodes);
-    const exact = quality(runs >= 10 ? 200 : 30);
-    const big = large();
     const slowest = Math.min(...shapes.map(({ result }) => result.durablePerSecond));
     const p99 = Math.max(...shapes.map(({ result }) => percentile(result.latenciesMs, 0.99)));
     const tables: Table[] = [
@@ -248,19 +174,6 @@ export async function benchPlacement(runs: number): Promise<Finding> {
           ),
         ]),
       },
-      {
-        title: '12 of 125 sites for 816 weighted clients, against a lower bound',
-        columns: ['', 'took', 'above the bound'],
-        rows: big.rows,
-      },
-      {
-        title: `Choices against the optimum (up to 40 sites and 200 clients)`,
-        columns: ['', 'instances', 'median', 'worst'],
-        rows: [
-          row('above the proved optimum', exact.gaps),
-          row('above its lower bound, where the proof was given up', exact.unproved),
-        ],
-      },
     ];
     return {
       id: 'placement',
@@ -277,28 +190,14 @@ export async function benchPlacement(runs: number): Promise<Finding> {
           measured: `by the power of ${digits(exponent)}`,
           kept: exponent < MAX_EXPONENT,
         },
-        {
-          promise: 'chosen sites within 1 % of the proved optimum in the median and 3 % in the worst',
-          measured: `${percent(median(exact.gaps))} and ${percent(Math.max(...exact.gaps))}`,
-          kept: median(exact.gaps) <= 0.01 && Math.max(...exact.gaps) <= 0.03,
-        },
-        {
-          promise: '125 sites and 816 clients: within 1 % and 3 % of the bound, in at most 300 ms',
-          measured: `${percent(median(big.gaps))} and ${percent(Math.max(...big.gaps))}, ${digits(Math.max(...big.timesMs))} ms`,
-          kept: median(big.gaps) <= 0.01 && Math.max(...big.gaps) <= 0.03 && Math.max(...big.timesMs) <= 300,
-        },
       ],
       tables,
       notes: [
         'Nine in ten requests are near one access point, the others near two neighbours; 15 % have a bound of 10 ms, 15 % spread over sites. Before each placement one old instance is given back.',
         `Bindings: one transaction each (a put, and the delete of the old one), ${COMMIT} in flight, which the store commits together.`,
-        `Optimum: the project's own branch and bound, proved within 60 nodes for ${exact.gaps.length} of ${exact.gaps.length + exact.unproved.length} instances; the verdict is on these. A lower bound lies below the optimum, so the true distance is smaller than what is shown.`,
       ],
       samples: {
         growthMicroseconds: growth.map(({ microseconds }) => microseconds),
-        gaps: exact.gaps,
-        largeGaps: big.gaps,
-        largeMs: big.timesMs,
       },
     };
   } finally {

@@ -11,6 +11,6 @@ fi
 if [ "${1:-}" = fuzz ]; then exec make fuzz; fi
 node scripts/build.mjs --if-changed
 npx --no-install esbuild bench/main.ts --bundle --platform=node --format=esm --target=node20 --conditions=@skerry/source \
-  --external:better-sqlite3 --log-level=warning --outfile=dist/bench/bench.mjs \
+  --external:better-sqlite3 --external:highs --log-level=warning --outfile=dist/bench/bench.mjs \
   --banner:js="import { createRequire as benchRequire } from 'node:module'; const require = benchRequire(import.meta.url);"
 exec node dist/bench/bench.mjs "$@"

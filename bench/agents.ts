@@ -1,0 +1,195 @@
+/**
+ * Thousands of agents on one controller: simulated ones, in one process, that joined with a token each and hold a session
+ * each over mutual TLS. What it takes in memory and processor time, how long until a change of one workload on every agent
+ * was observed by all, and how long reads take meanwhile. AGENTS=500 is a quick look.
+ */
+import { request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Instance } from '@skerry/model';
+import { type SimEdge, startSimEdge } from '../tests/support/sim-edge.ts';
+import { cpuMs, rssBytes } from './processes.ts';
+import type { Finding } from './report.ts';
+import { digits, median, percentile } from './statistics.ts';
+
+const AGENTS = Math.max(1, Number(process.env.AGENTS ?? 5000));
+const LIMIT_MS = 600_000;
+const IDLE_MS = 20_000;
+/** Requests that change something, under way at the same time. */
+const WRITERS = 16;
+/** A read each, whether the one before was answered or not: who waits for a slow one must not be counted as one. */
+const READ_EVERY_MS = 10;
+const MiB = 2 ** 20;
+const PATH = '/v1/projects/default/workloads';
+
+interface Cost {
+  readonly tookMs: number;
+  readonly controllerCpuMs: number;
+  readonly agentsCpuMs: number;
+}
+
+async function costOf(edge: SimEdge, work: () => Promise<unknown>): Promise<Cost> {
+  const cpu = () => ({ controller: cpuMs(edge.controllerPid), agents: cpuMs(edge.agentsPid) });
+  const [before, begunMs] = [cpu(), performance.now()];
+  await work();
+  const after = cpu();
+  return {
+    tookMs: performance.now() - begunMs,
+    controllerCpuMs: after.controller - before.controller,
+    agentsCpuMs: after.agents - before.agents,
+  };
+}
+
+function ask(socketPath: string, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const one = request({ socketPath, path }, (answer) => {
+      answer.resume();
+      answer.on('end', () =>
+        answer.statusCode === 200 ? resolve() : reject(new Error(`${path}: ${answer.statusCode}`)),
+      );
+    });
+    one.on('error', reject);
+    one.end();
+  });
+}
+
+/** Reads of one workload, one instance's workload and one node in turn; how long each took from when it was due. */
+async function readWhile(edge: SimEdge, work: Promise<unknown>): Promise<number[]> {
+  const latenciesMs: number[] = [];
+  const under: Promise<void>[] = [];
+  let isOver = false;
+  const over = work.finally(() => {
+    isOver = true;
+  });
+  const begunMs = performance.now();
+  for (let turn = 0; !isOver; turn++) {
+    const dueMs = begunMs + turn * READ_EVERY_MS;
+    const inMs = dueMs - performance.now();
+    if (inMs > 0) await pause(inMs);
+    const at = (turn * 7919) % AGENTS; // a prime: all over the place
+    const path = turn % 2 === 0 ? `${PATH}/w${at}` : `/v1/nodes/sim-${at}`;
+    under.push(ask(edge.socketPath, path).then(() => void latenciesMs.push(performance.now() - dueMs)));
+  }
+  await Promise.all([over, ...under]);
+  return latenciesMs;
+}
+
+const manifest = (at: number, turn: number) => ({
+  apiVersion: 'skerry/v1' as const,
+  kind: 'Workload' as const,
+  metadata: { name: `w${at}` },
+  spec: { runtime: 'sim' as const, image: 'sim', env: { TURN: String(turn) } },
+});
+const runsTurn = (turn: number) => (instance: Instance) =>
+  instance.spec.template.env?.TURN === String(turn) &&
+  instance.status.phase === 'running' &&
+  instance.status.observedGeneration === instance.metadata.generation;
+
+/** One workload for each agent, made or changed; resolves when every agent has reported that its own is as it is to be. */
+async function turnAll(edge: SimEdge, turn: number): Promise<void> {
+  let next = 0;
+  const write = async () => {
+    for (let at = next++; at < AGENTS; at = next++)
+      await edge.client.workload.put({ project: 'default', name: `w${at}`, body: manifest(at, turn) });
+  };
+  const observed = edge.all(AGENTS, runsTurn(turn), LIMIT_MS);
+  await Promise.all([observed, ...Array.from({ length: WRITERS }, write)]);
+}
+
+export async function benchAgents(): Promise<Finding> {
+  const edge = await startSimEdge(AGENTS, { joinLimitMs: LIMIT_MS });
+  const [found] = await Promise.allSettled([measure(edge)]);
+  const left = await edge.end();
+  if (found.status === 'rejected') throw found.reason;
+  if (left.length > 0) throw new Error(`left behind: ${left.join('; ')}`);
+  return found.value;
+}
+
+async function measure(edge: SimEdge): Promise<Finding> {
+  const rss = () => ({ controller: rssBytes(edge.controllerPid), agents: rssBytes(edge.agentsPid) });
+  const joined = rss();
+  const made = await costOf(edge, () => turnAll(edge, 1));
+  let readMs: number[] = [];
+  let most = rss();
+  const watching = setInterval(() => {
+    const now = rss();
+    most = {
+      controller: Math.max(most.controller, now.controller),
+      agents: Math.max(most.agents, now.agents),
+    };
+  }, 200);
+  const changed = await costOf(edge, async () => {
+    readMs = await readWhile(edge, turnAll(edge, 2));
+  });
+  clearInterval(watching);
+  const idle = await costOf(edge, () => pause(IDLE_MS));
+  const nodes = new Set([...edge.instances.values()].map(({ spec }) => spec.node)).size;
+  const p99 = percentile(readMs, 0.99);
+  const row = (what: string, { tookMs, controllerCpuMs, agentsCpuMs }: Cost) => [
+    what,
+    `${digits(tookMs / 1000)} s`,
+    `${digits((100 * controllerCpuMs) / tookMs)} %`,
+    `${digits((100 * agentsCpuMs) / tookMs)} %`,
+  ];
+  const count = AGENTS.toLocaleString('en-US');
+  return {
+    id: 'agents',
+    title: `${count} agents on one controller`,
+    verdicts: [
+      {
+        promise: `the controller takes less than 1 GB with ${count} agents, a workload on each, all changed`,
+        measured: `${digits(most.controller / 1e6)} MB at the most`,
+        kept: most.controller < 1e9,
+      },
+      {
+        promise: 'reads are answered within 50 ms in the p99 while a workload of every agent changes',
+        measured: `${digits(p99)} ms`,
+        kept: p99 < 50,
+      },
+    ],
+    tables: [
+      {
+        title: 'What takes how long, and how much of a processor meanwhile',
+        columns: ['', 'took', 'controller', 'all agents'],
+        rows: [
+          ['joining, one token and two handshakes each', `${digits(edge.joinedMs / 1000)} s`, '', ''],
+          row('a workload for each agent: made, placed, observed by all', made),
+          row('a change of each: written, guests made anew, observed by all', changed),
+          row('nothing to do', idle),
+        ],
+      },
+      {
+        title: 'Memory (resident)',
+        columns: ['', 'controller', 'all agents'],
+        rows: [
+          ['all joined', `${digits(joined.controller / MiB)} MiB`, `${digits(joined.agents / MiB)} MiB`],
+          [
+            'most during the change',
+            `${digits(most.controller / MiB)} MiB`,
+            `${digits(most.agents / MiB)} MiB`,
+          ],
+          [
+            'for each agent',
+            `${digits(most.controller / AGENTS / 1024)} KiB`,
+            `${digits(most.agents / AGENTS / 1024)} KiB`,
+          ],
+        ],
+      },
+      {
+        title: `Reads during the change, one every ${READ_EVERY_MS} ms`,
+        columns: ['', 'reads', 'median', 'p99', 'most'],
+        rows: [
+          [
+            'one workload or one node',
+            String(readMs.length),
+            ...[median(readMs), p99, Math.max(...readMs)].map((value) => `${digits(value)} ms`),
+          ],
+        ],
+      },
+    ],
+    notes: [
+      `The agents are the agent's own code with simulated guests and a ledger in memory, ${count} in one process; they joined ${nodes === AGENTS ? 'and each has one workload' : `and ${nodes} of them have workloads`}. Agents, load and controller share the machine's processors.`,
+      `Changes: ${WRITERS} at a time, each a PUT of one workload with another environment, so that its guest is made anew. A read is timed from when it was due, not from when it could be sent.`,
+    ],
+    samples: { readMs },
+  };
+}
