@@ -3,11 +3,12 @@
  * each over mutual TLS. What it takes in memory and processor time, how long until a change of one workload on every agent
  * was observed by all, and how long reads take meanwhile. AGENTS=500 is a quick look.
  */
-import { request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import type { Instance } from '@skerry/model';
 import { type SimEdge, startSimEdge } from '../tests/support/sim-edge.ts';
 import { cpuMs, rssBytes } from './processes.ts';
+import type { ReadsOptions, ReadsResult } from './reads.ts';
 import type { Finding } from './report.ts';
 import { digits, median, percentile } from './statistics.ts';
 
@@ -19,7 +20,6 @@ const WRITERS = 16;
 /** A read each, whether the one before was answered or not: who waits for a slow one must not be counted as one. */
 const READ_EVERY_MS = 10;
 const MiB = 2 ** 20;
-const PATH = '/v1/projects/default/workloads';
 
 interface Cost {
   readonly tookMs: number;
@@ -39,37 +39,17 @@ async function costOf(edge: SimEdge, work: () => Promise<unknown>): Promise<Cost
   };
 }
 
-function ask(socketPath: string, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const one = request({ socketPath, path }, (answer) => {
-      answer.resume();
-      answer.on('end', () =>
-        answer.statusCode === 200 ? resolve() : reject(new Error(`${path}: ${answer.statusCode}`)),
-      );
-    });
-    one.on('error', reject);
-    one.end();
-  });
-}
-
-/** Reads of one workload, one instance's workload and one node in turn; how long each took from when it was due. */
-async function readWhile(edge: SimEdge, work: Promise<unknown>): Promise<number[]> {
-  const latenciesMs: number[] = [];
-  const under: Promise<void>[] = [];
-  let isOver = false;
-  const over = work.finally(() => {
-    isOver = true;
-  });
-  const begunMs = performance.now();
-  for (let turn = 0; !isOver; turn++) {
-    const dueMs = begunMs + turn * READ_EVERY_MS;
-    const inMs = dueMs - performance.now();
-    if (inMs > 0) await pause(inMs);
-    const at = (turn * 7919) % AGENTS; // a prime: all over the place
-    const path = turn % 2 === 0 ? `${PATH}/w${at}` : `/v1/nodes/sim-${at}`;
-    under.push(ask(edge.socketPath, path).then(() => void latenciesMs.push(performance.now() - dueMs)));
-  }
-  await Promise.all([over, ...under]);
+/** Reads while `work` goes on. */
+async function readWhile(edge: SimEdge, work: () => Promise<unknown>): Promise<readonly number[]> {
+  const options: ReadsOptions = { socketPath: edge.socketPath, count: AGENTS, everyMs: READ_EVERY_MS };
+  const reader = new Worker(new URL('./reads.mjs', import.meta.url), { workerData: options });
+  const answered = new Promise<ReadsResult>((resolve, reject) =>
+    reader.once('message', resolve).once('error', reject),
+  );
+  await work();
+  reader.postMessage('end');
+  const { latenciesMs, failure } = await answered;
+  if (failure !== undefined) throw new Error(`a read failed: ${failure}`);
   return latenciesMs;
 }
 
@@ -108,7 +88,7 @@ async function measure(edge: SimEdge): Promise<Finding> {
   const rss = () => ({ controller: rssBytes(edge.controllerPid), agents: rssBytes(edge.agentsPid) });
   const joined = rss();
   const made = await costOf(edge, () => turnAll(edge, 1));
-  let readMs: number[] = [];
+  let readMs: readonly number[] = [];
   let most = rss();
   const watching = setInterval(() => {
     const now = rss();
@@ -118,7 +98,7 @@ async function measure(edge: SimEdge): Promise<Finding> {
     };
   }, 200);
   const changed = await costOf(edge, async () => {
-    readMs = await readWhile(edge, turnAll(edge, 2));
+    readMs = await readWhile(edge, () => turnAll(edge, 2));
   });
   clearInterval(watching);
   const idle = await costOf(edge, () => pause(IDLE_MS));

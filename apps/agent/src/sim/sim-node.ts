@@ -32,8 +32,8 @@ export interface SimNode {
   stop(): Promise<void>;
 }
 
-/** A /24 of 10.0.0.0/8 for each. */
-const MOST_NODES = 2 ** 16;
+/** A /24 of 10.64.0.0/10 for each, where the subnets of nodes are taken from. */
+const MOST_NODES = 2 ** 14;
 /** Nobody resumes a watch of this ledger: it only has to hold what is. */
 const KEPT_REVISIONS = 1;
 const GiB = 2 ** 30;
@@ -63,7 +63,7 @@ function createMemoryKeep(): CredentialKeep {
   return { read: (name) => texts.get(name), write: (name, text) => void texts.set(name, text) };
 }
 
-const subnetOf = (number: number) => `10.${number >> 8}.${number & 255}.0/24`;
+const subnetOf = (number: number) => `10.${64 + (number >> 8)}.${number & 255}.0/24`;
 
 /** Joins and starts; resolves when the agent is on its way. Errors: those of joining; request_invalid. */
 export async function startSimNode(options: SimNodeOptions): Promise<SimNode> {

@@ -1,0 +1,64 @@
+/**
+ * A reader in a thread of its own, so that what the benchmark has to do besides is not counted: a read of one workload or
+ * one node every few milliseconds, whether the one before was answered or not. It is told to end, and answers with how long
+ * each read took from when it was due.
+ */
+import { Agent, request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+
+export interface ReadsOptions {
+  readonly socketPath: string;
+  /** The workloads w0, w1 …, and the nodes sim-0, sim-1 …, are there up to this number. */
+  readonly count: number;
+  readonly everyMs: number;
+}
+export interface ReadsResult {
+  readonly latenciesMs: readonly number[];
+  /** The first answer that was none. */
+  readonly failure?: string;
+}
+
+const { socketPath, count, everyMs } = workerData as ReadsOptions;
+const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+
+const ask = (path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const one = request({ socketPath, path, agent }, (answer) => {
+      answer.resume();
+      answer.on('end', () => {
+        if (answer.statusCode === 200) resolve();
+        else reject(new Error(`${path}: ${answer.statusCode}`));
+      });
+    });
+    one.on('error', reject);
+    one.end();
+  });
+
+let isOver = false;
+parentPort!.once('message', () => {
+  isOver = true;
+});
+
+const latenciesMs: number[] = [];
+const asked: Promise<void>[] = [];
+let failure: string | undefined;
+const begunMs = performance.now();
+for (let turn = 0; !isOver; turn++) {
+  const dueMs = begunMs + turn * everyMs;
+  const inMs = dueMs - performance.now();
+  if (inMs > 0) await pause(inMs);
+  const at = (turn * 7919) % count; // a prime: all over the place
+  const path = turn % 2 === 0 ? `/v1/projects/default/workloads/w${at}` : `/v1/nodes/sim-${at}`;
+  asked.push(
+    ask(path).then(
+      () => void latenciesMs.push(performance.now() - dueMs),
+      (error: Error) => {
+        failure ??= error.message;
+      },
+    ),
+  );
+}
+await Promise.all(asked);
+agent.destroy();
+parentPort!.postMessage({ latenciesMs, ...(failure !== undefined && { failure }) } satisfies ReadsResult);
