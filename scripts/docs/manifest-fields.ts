@@ -142,6 +142,8 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   },
   Node: {
     'spec.unschedulable': 'Takes no new instances; those that it has stay.',
+    'spec.drain':
+      'Takes no new instances, and those that it has are moved away, one of a workload at a time, where another node takes them: `skerry node drain`, `undrain`. Those with volumes here stay.',
     'spec.site': 'The Site that it stands at. Without one, no latency to it is known.',
     'spec.taints': 'Instances that do not tolerate each of them go elsewhere.',
     'spec.taints[].key': 'As in `gpu`.',

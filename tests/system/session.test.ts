@@ -37,9 +37,9 @@ afterAll(async () => {
   rmSync(dataDir, { recursive: true, force: true });
 });
 
-const connection = (aheadMs: number) =>
+const connection = (aheadMs: number, folder = dataDir) =>
   new ControllerConnection({
-    ...{ dataDir, credentials: readCredentials(dataDir)!, logger: quiet },
+    ...{ dataDir: folder, credentials: readCredentials(folder)!, logger: quiet },
     clock: { ...realClock, nowMs: () => Date.now() + aheadMs, after: realClock.after.bind(realClock) },
     known: () => undefined,
     node: () => ({}) as NodeLink,
@@ -74,5 +74,35 @@ test('a machine that took the place of a node is the node from then on, and the 
     before.close();
   } finally {
     rmSync(other, { recursive: true, force: true });
+  }
+});
+
+test('a node that is taken out is cut off at once, turned away with the reason, and may join anew under its name', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'skerry-session-'));
+  const again = mkdtempSync(join(tmpdir(), 'skerry-session-'));
+  const { node } = harness.client;
+  try {
+    await joinController(folder, (await node.token({ body: { node: 'west' } })).token, 'whatever');
+    const inside = connection(0, folder);
+    await inside.register({ ...report, name: 'west' } as never);
+    const desired = inside.desired('west', new AbortController().signal)[Symbol.asyncIterator]();
+    await desired.next();
+    await node.delete({ name: 'west', force: true });
+    await expect(desired.next()).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(inside.register({ ...report, name: 'west' } as never)).rejects.toMatchObject({
+      code: 'forbidden',
+      message: expect.stringContaining('west was taken out'),
+    });
+    inside.close();
+    const names = async () => (await node.list()).items.map(({ metadata }) => metadata.name);
+    expect(await names()).not.toContain('west');
+
+    await joinController(again, (await node.token({ body: {} })).token, 'west');
+    const anew = connection(0, again);
+    await anew.register({ ...report, name: 'west' } as never);
+    expect(await names()).toContain('west');
+    anew.close();
+  } finally {
+    for (const path of [folder, again]) rmSync(path, { recursive: true, force: true });
   }
 });

@@ -97,6 +97,7 @@ export function planOnce<T>(
     now: new Date(core.clock.nowMs()).toISOString(),
     strict,
     awayMs: (node) => core.absences.awayMs(core.view.get('nodes', node), node),
+    isDrained: (node) => core.view.get('nodes', node)?.spec.drain === true,
     leases: {
       graceMs: core.nodeGraceMs,
       leftMs: (lease) => core.leases.leftMs(lease),

@@ -338,6 +338,25 @@ export const ROUTES = {
     answer: 'json',
     conditional: true,
   },
+  'node.drain': {
+    method: 'POST',
+    path: '/v1/nodes/{name}/drain',
+    summary: 'Moves the instances of a node away, where another one takes them',
+    answer: 'json',
+  },
+  'node.undrain': {
+    method: 'POST',
+    path: '/v1/nodes/{name}/undrain',
+    summary: 'Lets a node take instances again',
+    answer: 'json',
+  },
+  'node.delete': {
+    method: 'DELETE',
+    path: '/v1/nodes/{name}',
+    summary:
+      'Takes a node out: its certificate is good for nothing any more, its instances are started elsewhere',
+    answer: 'json',
+  },
   'node.token': {
     method: 'POST',
     path: '/v1/node-tokens',

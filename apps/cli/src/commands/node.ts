@@ -1,4 +1,4 @@
-/** node: list, show, and the tokens with which machines join. */
+/** node: list, show, drain, delete, and the tokens with which machines join. */
 import { formatBytes, type Node } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
@@ -53,6 +53,42 @@ export function registerNode(program: Command, context: Context): void {
         await context.output.one(found, (value) =>
           toYaml({ name: value.metadata.name, ...value.spec, ...value.status }),
         );
+      }),
+    );
+  node
+    .command('drain')
+    .description('move its instances to other nodes, one of a workload at a time; it takes no new ones')
+    .argument('<name>')
+    .option('--wait', 'until those that can be elsewhere are')
+    .option('--timeout <duration>', 'how long to wait', durationOption, 300_000)
+    .action((name: string, options: { wait?: boolean; timeout: number }) =>
+      context.withClient(async (client) => {
+        await client.node.drain({ name });
+        if (!options.wait) return context.output.say(`the instances of ${name} are moved away`);
+        const { waitForDrained } = await import('../wait-drained.ts');
+        const stay = await waitForDrained(client, name, options.timeout);
+        context.output.say(stay.length === 0 ? `${name} has no instances` : `of ${name}, ${stay.join('; ')}`);
+      }),
+    );
+  node
+    .command('undrain')
+    .description('let a node take instances again')
+    .argument('<name>')
+    .action((name: string) =>
+      context.withClient(async (client) => {
+        await client.node.undrain({ name });
+        context.output.say(`${name} takes instances again`);
+      }),
+    );
+  node
+    .command('delete')
+    .description('take a node out: its machine is turned away, its instances are started elsewhere')
+    .argument('<name>')
+    .option('--force', 'though it has instances, or the data of volumes, which is given up')
+    .action((name: string, options: { force?: boolean }) =>
+      context.withClient(async (client) => {
+        await client.node.delete({ name, ...(options.force ? { force: true } : {}) });
+        context.output.say(`${name} was taken out`);
       }),
     );
   node

@@ -14,7 +14,7 @@ import { type ControllerLink, type NodeLink, toProblem } from '@skerry/contract'
 import { asSkerryError, SkerryError } from '@skerry/model';
 import type { Core } from '../core.ts';
 import { refuse } from '../http/upgrade.ts';
-import { keyHash, type NodeEntrance } from './join.ts';
+import { keyHash, type NodeEntrance, takenOut } from './join.ts';
 import { createSessions } from './sessions.ts';
 
 const PREFIX = '/v1/agent/';
@@ -48,7 +48,9 @@ export function createNodeDoor({ core, link, entrance, attach }: NodeDoorOptions
         'unauthenticated',
         'only agents with a certificate of this controller come in here',
       );
-    if (core.view.get('node-keys', node)?.key !== keyHash(certificate.raw))
+    const known = core.view.get('node-keys', node);
+    if (known?.removedAt !== undefined) throw takenOut(node);
+    if (known?.key !== keyHash(certificate.raw))
       throw new SkerryError('forbidden', `${node} is another machine by now: this one has to join anew`);
     return node;
   };

@@ -40,6 +40,12 @@ const sameHash = (a: string, b: string) =>
 export const keyHash = (certificate: string | Uint8Array): string =>
   hash(new X509Certificate(certificate as string).publicKey.export({ type: 'spki', format: 'der' }));
 
+export const takenOut = (node: string): SkerryError =>
+  new SkerryError(
+    'forbidden',
+    `the node ${node} was taken out: end what this machine has with \`skerry down --purge\`; with a new token it may join anew`,
+  );
+
 export const tokenText = ({ server, id, secret, fingerprint }: TokenParts): string =>
   `skerry-join-${Buffer.from(JSON.stringify([server, id, secret, fingerprint])).toString('base64url')}`;
 
@@ -136,7 +142,8 @@ export function joinRoutes(core: Core, entrance: () => NodeEntrance | undefined)
         const token = find();
         if (token.usedBy === key && draft.get('node-keys', node)?.key === key) return;
         if (token.usedBy !== undefined) throw refused('another machine has used it');
-        const isTaken = draft.get('node-keys', node) ?? draft.get('nodes', node);
+        const known = draft.get('node-keys', node);
+        const isTaken = (known && known.removedAt === undefined) || draft.get('nodes', node);
         if (node === core.nodeName || (isTaken && token.node === undefined))
           throw new SkerryError(
             'conflict',

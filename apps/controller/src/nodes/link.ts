@@ -18,6 +18,7 @@ import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
 import type { Change } from '../state/view.ts';
 import { usersOf } from '../volumes/accept.ts';
+import { takenOut } from './join.ts';
 import { grantLeases } from './leases.ts';
 import type { Presence } from './presence.ts';
 
@@ -72,6 +73,7 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
     async register(report) {
       parseSubnet(report.status.subnet);
       await change(core, [keyOf('nodes', report.name)], false, (draft, world) => {
+        if (draft.get('node-keys', report.name)?.removedAt !== undefined) throw takenOut(report.name);
         register(draft, report, world.now);
         const old = view.get('nodes', report.name);
         if (old?.status.phase === 'ready') return;

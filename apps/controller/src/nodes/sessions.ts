@@ -14,6 +14,8 @@ import {
 import { SkerryError } from '@skerry/model';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Core } from '../core.ts';
+import { partsOf } from '../state/keys.ts';
+import type { Change } from '../state/view.ts';
 import type { NodeEntrance } from './join.ts';
 import { checkedLink } from './report-check.ts';
 
@@ -45,6 +47,14 @@ export function createSessions({ core, link, entrance, attach }: SessionsOptions
     perMessageDeflate: false,
   });
   const sessions = new Map<string, Session>();
+
+  // Whoever has the key no more goes at once: the node was taken out, or another machine took its place.
+  core.view.onChange((one) => {
+    if (one.collection !== 'node-keys' || !one.before) return;
+    const { before, after, key } = one as Change<'node-keys'>;
+    if (before?.key === after?.key && after?.removedAt === undefined) return;
+    sessions.get(partsOf(key).name)?.socket.terminate();
+  });
 
   const begin = (node: string, agent: string, socket: WebSocket) => {
     sessions.get(node)?.socket.terminate();

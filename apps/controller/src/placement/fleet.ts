@@ -62,7 +62,7 @@ const fleetNode = (node: Node, overheads: Overheads): FleetNode => ({
   diskBytes: node.status.capacity.diskBytes,
   addresses: parseSubnet(node.status.subnet).lastSlot - 1,
   ready: node.status.phase === 'ready',
-  schedulable: node.spec.unschedulable !== true,
+  schedulable: node.spec.unschedulable !== true && node.spec.drain !== true,
 });
 
 export function createLiveFleet(view: View, { sites }: Topology): LiveFleet {

@@ -46,7 +46,7 @@ export function createPlacement(view: View, ledger: Ledger): Placement {
   const live = createLiveFleet(view, topology);
   const placer = createPlacer({ topology, fleet: live.fleet });
 
-  const isThere = ({ status, spec }: Node) => status.phase === 'ready' && !spec.unschedulable;
+  const isThere = ({ status, spec }: Node) => status.phase === 'ready' && !spec.unschedulable && !spec.drain;
   const nobody = (): string | undefined => {
     let nodes = 0;
     for (const node of view.all('nodes')) {

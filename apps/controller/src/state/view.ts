@@ -32,6 +32,8 @@ export interface NodeKey {
   /** SHA-256 of the public key (SPKI, DER), base64url. */
   readonly key: string;
   readonly joinedAt: string;
+  /** The node was taken out: the machine that has the key is to be told so. */
+  readonly removedAt?: string;
 }
 /** Lets one machine join. */
 export interface NodeToken {

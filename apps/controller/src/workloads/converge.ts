@@ -20,6 +20,7 @@ import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
 import type { Overheads } from '../state/view.ts';
 import { bindVolumes, volumesOf } from '../volumes/binding.ts';
+import { needsStandIn, nextMove } from './moving.ts';
 import { preempt, whyNot } from './preempt.ts';
 import { type Fate, fateOf, leaseOf, nowhereForMs } from './replace.ts';
 import { differences, isCurrent, isSettled, nextToChange, type Wanted, wantedOf } from './rollout.ts';
@@ -45,6 +46,8 @@ export interface World {
   readonly strict: boolean;
   /** How long a lost node has been away; infinite where there is no such node any more, undefined where it is not lost. */
   readonly awayMs: (node: string) => number | undefined;
+  /** Its instances are to leave it. */
+  readonly isDrained: (node: string) => boolean;
   readonly leases: {
     readonly graceMs: number;
     readonly leftMs: (lease: Lease) => number;
@@ -91,6 +94,7 @@ export function converge(
     draft.put(keyOf('instances', project, instance.metadata.name), instance);
     if (step) steps.push(step);
   };
+  const active = () => [...instances.values()].filter((instance) => !instance.metadata.deletedAt);
   const forget = (instance: Instance) => {
     instances.delete(instance.spec.ordinal);
     const instanceKey = keyOf('instances', project, instance.metadata.name);
@@ -107,12 +111,18 @@ export function converge(
     if (instance.metadata.deletedAt) continue;
     const isUnbound = single && instance.spec.node !== undefined && !instance.spec.lease;
     if (instance.spec.ordinal < replicas && !isUnbound) continue;
-    steps.push(step('delete', instance.metadata.name, `delete instance ${instance.metadata.name}`));
-    if (instance.spec.node === undefined) forget(instance);
-    else {
-      const metadata = { ...touched(instance.metadata, world.now, { spec: true }), deletedAt: world.now };
-      change({ ...instance, metadata }, undefined);
+    if (instance.spec.standIn && needsStandIn([...instances.values()], replicas, workload, world)) continue;
+    remove(instance, `delete instance ${instance.metadata.name}`);
+  }
+
+  function remove(instance: Instance, text: string): void {
+    steps.push(step('delete', instance.metadata.name, text));
+    if (instance.spec.node === undefined) {
+      forget(instance);
+      return;
     }
+    const metadata = { ...touched(instance.metadata, world.now, { spec: true }), deletedAt: world.now };
+    change({ ...instance, metadata }, undefined);
   }
 
   for (let ordinal = 0; ordinal < replicas; ordinal++) {
@@ -135,6 +145,36 @@ export function converge(
     const instance = old ?? newInstance(workload, ordinal, wanted, world.now);
     const waits = settle(instance);
     if (waits !== undefined) reason = waits;
+  }
+
+  if (!deleting) move();
+
+  /** The next step of those that leave a node which is drained. */
+  function move(): void {
+    const next = nextMove(active(), replicas, workload, world);
+    if (next.do === 'none') return;
+    if (next.do === 'wait') {
+      reason ??= next.reason;
+      return;
+    }
+    const { leaving } = next;
+    // a stand-in that runs is proof enough: where there is room for one only, it makes room
+    const elsewhere = next.do === 'take away' && next.hasStandIn ? undefined : whyNowhere(leaving);
+    if (elsewhere !== undefined)
+      reason ??= `${leaving.metadata.name} stays on ${leaving.spec.node}: no other node takes it: ${elsewhere}`;
+    else if (next.do === 'take away')
+      remove(leaving, `move instance ${leaving.metadata.name} away from ${leaving.spec.node}`);
+    else if (!instances.has(replicas)) {
+      const instance = newInstance(workload, replicas, wanted, world.now);
+      settle({ ...instance, spec: { ...instance.spec, standIn: true } });
+    }
+  }
+
+  /** Why no node takes one more; undefined: one does. */
+  function whyNowhere({ metadata }: Instance): string | undefined {
+    const asked = { project, workload: name, name: metadata.name, spec: workload.spec };
+    const answer = world.place({ ...asked, ...volumesOf(draft, project, workload) });
+    return 'placed' in answer ? undefined : whyNot(answer);
   }
 
   /** The node of an instance does not answer: another one takes its place when it is time; returns why it waits. */
@@ -222,7 +262,6 @@ export function converge(
     return `${metadata.name} waits: ${because}`;
   }
 
-  const active = () => [...instances.values()].filter((instance) => !instance.metadata.deletedAt);
   if (!deleting) {
     const due = new Set(
       nextToChange(

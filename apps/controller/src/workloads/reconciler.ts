@@ -35,6 +35,7 @@ export function createReconciler(core: Core): Reconciler {
   const dirty = createDue(view);
   /** Nodes that are not ready, or none any more. */
   const away = new Set<string>();
+  const drained = new Set<string>();
   let waitersDue = false;
   let active = 0;
   let running = false;
@@ -76,8 +77,10 @@ export function createReconciler(core: Core): Reconciler {
         const { name } = (after ?? before!).metadata;
         if (isThere) away.delete(name);
         else away.add(name);
-        if (!isThere) markOn(name);
-        else if (!before || offersMore(before, after)) waitersDue = true;
+        if (after?.spec.drain) drained.add(name);
+        else drained.delete(name);
+        if (!isThere || after.spec.drain !== before?.spec.drain) markOn(name);
+        if (isThere && (!before || offersMore(before, after))) waitersDue = true;
         break;
       }
     }
@@ -106,6 +109,7 @@ export function createReconciler(core: Core): Reconciler {
         if (!(isAlone && timers.has(key))) dirty.add(key);
       }
     }
+    for (const node of drained) markOn(node);
     for (const { metadata } of view.volumesOn(undefined))
       dirty.add(keyOf('volumes', metadata.project!, metadata.name));
   };

@@ -200,6 +200,13 @@ export const ROUTE_SCHEMAS = {
   'node.list': { query: ListQuery, response: A.NodeList },
   'node.show': { params: Named, response: Node },
   'node.patch': { params: Named, body: Patch, response: Node },
+  'node.drain': { params: Named, response: Node },
+  'node.undrain': { params: Named, response: Node },
+  'node.delete': {
+    params: Named,
+    query: Type.Object({ force: Type.Optional(Type.Boolean()) }, closed),
+    response: Node,
+  },
   'node.token': { body: A.NodeTokenRequest, response: A.NodeTokenMade },
   'node.tokens': { response: A.NodeTokenList },
   'node.revoke': { params: Type.Object({ id: Segment }, closed), response: A.NodeTokenRevoked },

@@ -50,6 +50,7 @@ export const Taint = Type.Object(
 export const NodeSpec = Type.Object(
   {
     unschedulable: Type.Optional(Type.Boolean()),
+    drain: Type.Optional(Type.Boolean()),
     site: Type.Optional(Name),
     taints: Type.Optional(Type.Array(Taint, { maxItems: 32 })),
   },
