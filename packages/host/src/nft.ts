@@ -1,11 +1,14 @@
 /** nftables (nft(8)): a script is one transaction, all of it or nothing. */
+import { netnsPath } from './netns.ts';
 import { run } from './run.ts';
 
 const LIMIT_MS = 20_000;
 
-/** Applies a script atomically. Errors: host_missing, host_command_failed with nft's words. */
-export async function nftApply(script: string, signal: AbortSignal): Promise<void> {
-  await run('nft', ['-f', '-'], { signal, timeoutMs: LIMIT_MS, input: script });
+/** Applies a script atomically, in the named network namespace where one is given. Errors: host_missing, host_command_failed with nft's words. */
+export async function nftApply(script: string, signal: AbortSignal, netns?: string): Promise<void> {
+  const [file, args] =
+    netns === undefined ? ['nft', []] : ['nsenter', [`--net=${netnsPath(netns)}`, '--', 'nft']];
+  await run(file, [...args, '-f', '-'], { signal, timeoutMs: LIMIT_MS, input: script });
 }
 
 export interface NftTable {

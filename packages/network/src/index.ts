@@ -4,9 +4,11 @@ export {
   macOfSlot,
   parseSubnet,
   type Subnet,
+  toAddress,
+  toNumber,
 } from './addressing.ts';
 export { handOverNetns } from './hand-over.ts';
 export { createLinuxNetwork, type LinuxNetworkOptions, type NetworkLogger } from './linux.ts';
 export type * from './port.ts';
 export { createSimNetwork, type SimNetworkOptions } from './sim.ts';
-export { chooseSubnet } from './subnet.ts';
+export { chooseSubnet, overlapping, type Taken, takenRanges } from './subnet.ts';

@@ -128,7 +128,7 @@ async function shapingFindings(identity: Identity, signal: AbortSignal): Promise
             name: 'network.netem',
             ok: true, // nothing of a single node needs it
             level: 'degraded',
-            text: 'the kernel can not delay packets (no netem): emulated links use wirefilter',
+            text: 'the kernel can not delay packets (no netem): the wires of labs do it themselves',
             remedy: 'Load the kernel module sch_netem where there is one.',
           },
     ];

@@ -66,7 +66,7 @@ interface RouteRow {
 }
 
 /** What of IPv4 the host uses: addresses with their prefix, routes of all tables, name servers. Not: our own bridge. */
-export async function takenRanges(identity: Identity, signal: AbortSignal): Promise<Taken[]> {
+export async function takenRanges(identity: Pick<Identity, 'bridge'>, signal: AbortSignal): Promise<Taken[]> {
   const [addresses, routes] = await Promise.all([
     ipJson<AddressRow>(['-4', 'addr'], signal),
     ipJson<RouteRow>(['-4', 'route', 'show', 'table', 'all'], signal),

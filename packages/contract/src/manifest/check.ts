@@ -1,13 +1,13 @@
 /** One manifest against the schema of its kind and its rules; says all that is wrong. No text, so no lines: see parse.ts. */
 import { SkerryError } from '@skerry/model';
 import { fieldOf, type Refusal, refusals } from './explain.ts';
-import { type AnyManifest, KINDS, type ManifestKind } from './kinds.ts';
+import { type AnyManifest, KINDS, type Kinds } from './kinds.ts';
 import type { ManifestProblem } from './problem.ts';
 import { suggestion } from './suggest.ts';
 
-const kindNames = Object.keys(KINDS);
-
-export function checkManifest(value: unknown): Refusal[] {
+/** `kinds`: those that may stand there. */
+export function checkManifest(value: unknown, kinds: Kinds = KINDS): Refusal[] {
+  const kindNames = Object.keys(kinds);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return [
       {
@@ -20,11 +20,11 @@ export function checkManifest(value: unknown): Refusal[] {
   const { kind } = value as { kind?: unknown };
   if (kind === undefined)
     return [{ path: ['kind'], atKey: false, message: `is missing: one of ${kindNames.join(', ')}` }];
-  if (typeof kind !== 'string' || !Object.hasOwn(KINDS, kind)) {
+  if (typeof kind !== 'string' || !Object.hasOwn(kinds, kind)) {
     const text = `${JSON.stringify(kind)} is no kind of resource${suggestion(String(kind), kindNames)}: one of ${kindNames.join(', ')}`;
     return [{ path: ['kind'], atKey: false, message: text }];
   }
-  const { schema, rules, inProject } = KINDS[kind as ManifestKind];
+  const { schema, rules, inProject } = kinds[kind]!;
   const found = refusals(schema, value);
   if (found.length > 0) return found;
   if (!inProject && (value as AnyManifest).metadata.project !== undefined) {

@@ -32,6 +32,9 @@ export interface KindDefinition {
   readonly rules?: (manifest: never) => Refusal[];
 }
 
+/** By their names. */
+export type Kinds = Readonly<Record<string, KindDefinition>>;
+
 export const KINDS: Readonly<Record<ManifestKind, KindDefinition>> = {
   Project: { schema: Schema.ProjectManifest, inProject: false },
   Site: { schema: Schema.SiteManifest, inProject: false },

@@ -15,7 +15,7 @@ import {
 } from 'yaml';
 import { checkManifest, manifestInvalid } from './check.ts';
 import { fieldOf, type Path } from './explain.ts';
-import { type AnyManifest, KINDS } from './kinds.ts';
+import { type AnyManifest, KINDS, type Kinds } from './kinds.ts';
 import type { ManifestProblem } from './problem.ts';
 
 export const LONGEST_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -36,6 +36,8 @@ export interface ParsedManifest {
 export interface ParseOptions {
   /** Of documents that name none; `default` where absent. */
   readonly project?: string;
+  /** Kinds that may stand in it; default: those that the API knows. */
+  readonly kinds?: Kinds;
 }
 
 /** Errors: manifest_invalid with details {errors: ManifestProblem[]}; payload_too_large. */
@@ -52,7 +54,7 @@ const placed = (
   options: ParseOptions,
   lineOf: ParsedManifest['lineOf'],
 ): ParsedManifest =>
-  KINDS[manifest.kind].inProject
+  (options.kinds ?? KINDS)[manifest.kind]!.inProject
     ? { manifest, line, lineOf, project: manifest.metadata.project ?? options.project ?? 'default' }
     : { manifest, line, lineOf };
 
@@ -71,7 +73,9 @@ function parseJsonDocument(text: string, options: ParseOptions): ParsedManifest[
   } catch {
     return undefined;
   }
-  return checkManifest(value).length > 0 ? undefined : [placed(value as AnyManifest, 1, options, () => 1)];
+  return checkManifest(value, options.kinds).length > 0
+    ? undefined
+    : [placed(value as AnyManifest, 1, options, () => 1)];
 }
 
 function parseYaml(text: string, options: ParseOptions): ParsedManifest[] {
@@ -92,7 +96,7 @@ function parseYaml(text: string, options: ParseOptions): ParsedManifest[] {
       errors.push(...problems);
       continue;
     }
-    for (const { path, atKey, message } of checkManifest(value)) {
+    for (const { path, atKey, message } of checkManifest(value, options.kinds)) {
       problems.push({ line: lineOf(document, path, atKey, lines), field: fieldOf(path), message });
     }
     errors.push(...problems);

@@ -1,0 +1,36 @@
+/** The addresses of a lab: a subnet that derives from its identity and meets no network of this machine. */
+import type { Identity } from '@skerry/host';
+import { SkerryError } from '@skerry/model';
+import { overlapping, type Taken, takenRanges, toAddress, toNumber } from '@skerry/network';
+
+const PREFIX_LENGTH = 20; // 4094 addresses: more than a lab has parts
+const SIZE = 2 ** (32 - PREFIX_LENGTH);
+/** 10.128.0.0/9: the half of private space (RFC 1918) where nodes do not look for the subnets of their guests. */
+const BASE = toNumber('10.128.0.0');
+const COUNT = 2 ** 23 / SIZE;
+
+/** The first that meets nothing, from a place that derives from the identity. Pure. Errors: address_exhausted. */
+export function pickLabSubnet(id: string, taken: readonly Taken[]): string {
+  const seed = Number.parseInt(id, 16);
+  // a route as wide as the default one is no network that anything is on
+  const relevant = taken.filter(({ prefixLength }) => prefixLength >= 9);
+  for (let step = 0; step < COUNT; step++) {
+    const cidr = `${toAddress(BASE + ((seed + step) % COUNT) * SIZE)}/${PREFIX_LENGTH}`;
+    if (!overlapping(cidr, relevant)) return cidr;
+  }
+  throw new SkerryError(
+    'address_exhausted',
+    'every subnet that a lab may use meets a network of this machine',
+  );
+}
+
+export async function chooseLabSubnet(id: string, signal: AbortSignal): Promise<string> {
+  return pickLabSubnet(id, await takenRanges({ bridge: '' } as Pick<Identity, 'bridge'>, signal));
+}
+
+/** The address with this number in the subnet, from 1. Errors: address_exhausted. */
+export function addressAt(subnet: string, index: number): string {
+  if (index < 1 || index > SIZE - 2)
+    throw new SkerryError('address_exhausted', `the lab's subnet ${subnet} has room for ${SIZE - 2}`);
+  return toAddress(toNumber(subnet.split('/')[0]!) + index);
+}
