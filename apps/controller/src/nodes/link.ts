@@ -22,6 +22,9 @@ import { takenOut } from './join.ts';
 import { grantLeases } from './leases.ts';
 import type { Presence } from './presence.ts';
 
+/** Nodes whose desired state is made anew in one turn: what concerns thousands must not keep all others from being served. */
+const WOKEN_AT_ONCE = 64;
+
 export function createLink(core: Core, presence: Presence): ControllerLink {
   const { view } = core;
   const waiting = new Map<string, Set<() => void>>();
@@ -33,9 +36,19 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
       if (wantsChanged(one)) for (const node of waiting.keys()) dirty.add(node);
     }
   });
+  let isPaced = false;
+  const wakeSome = () => {
+    let left = WOKEN_AT_ONCE;
+    for (const node of dirty) {
+      dirty.delete(node);
+      for (const wake of waiting.get(node) ?? []) wake();
+      if (--left === 0) break;
+    }
+    isPaced = dirty.size > 0;
+    if (isPaced) setImmediate(wakeSome);
+  };
   view.onBatch(() => {
-    for (const node of dirty) for (const wake of waiting.get(node) ?? []) wake();
-    dirty.clear();
+    if (!isPaced) wakeSome();
   });
 
   async function* desired(node: string, signal: AbortSignal): AsyncIterable<DesiredState> {
