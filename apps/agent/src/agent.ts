@@ -24,6 +24,7 @@ import { Reporter } from './report/reporter.ts';
 import { statusOf } from './report/status.ts';
 import { DesiredSync } from './sync/desired-sync.ts';
 import { GuestTable } from './sync/guest-table.ts';
+import { ImageKeeper } from './sync/image-keeper.ts';
 import { removeOrphans } from './sync/orphans.ts';
 import { VolumeTable } from './sync/volume-table.ts';
 
@@ -85,6 +86,7 @@ class NodeAgent implements Agent {
   readonly #volumes: VolumeTable;
   readonly #guests: GuestTable;
   readonly #leases: Leases;
+  readonly #images: ImageKeeper | undefined;
   readonly #reporter: Reporter;
   readonly #sync: DesiredSync;
   #controller: ControllerLink | undefined;
@@ -163,7 +165,15 @@ class NodeAgent implements Agent {
       reportPresent: (uid, passing) => this.#reporter.present(uid, passing),
       reportAbsent: (uid) => this.#reporter.absent(uid),
     });
+    const { collectImages } = options;
+    this.#images =
+      collectImages &&
+      new ImageKeeper({
+        ...{ clock: this.#clock, logger, collect: collectImages },
+        isUnsure: () => this.#guests.all().some(({ uid }) => !this.#sync.knows(uid)),
+      });
     this.#sync = new DesiredSync({
+      ...(this.#images && { images: this.#images }),
       ...{
         ledger: this.#desired,
         guests: this.#guests,
@@ -241,6 +251,7 @@ class NodeAgent implements Agent {
     this.#sessionEnd.abort();
     this.#sync.close();
     this.#leases.close();
+    this.#images?.close();
     this.#ending.abort();
     const limit = new AbortController();
     const tooLong = pause(this.#clock, STOP_LIMIT_MS, limit.signal).catch(() => undefined);
@@ -284,6 +295,7 @@ class NodeAgent implements Agent {
       reporter: this.#reporter,
       leases: this.#leases,
       accept: (state) => this.#sync.accept(state),
+      begun: () => this.#guests.tryAgain(),
       ...{ clock: this.#clock, logger: this.#options.logger, random: this.#random },
     });
     this.#inBackground(this.#session.run(signal));

@@ -48,6 +48,8 @@ export interface AgentOptions {
   readonly images: ImageContent;
   /** Makes sure that an image is here before a guest is made from it. Absent: all images are. Errors: image_not_found, unavailable, disk_full. */
   readonly bringImage?: (digest: string, signal: AbortSignal) => Promise<ImageFacts>;
+  /** Removes images but those of `keep`; where images are brought when they are needed. Returns bytes freed. */
+  readonly collectImages?: (keep: ReadonlySet<string>) => Promise<number>;
   readonly machine: () => Promise<MachineFacts>;
   /** What the node does while a guest is being started; returns what ends it. */
   readonly duringStart?: () => () => void;

@@ -80,9 +80,10 @@ export async function createImageStore(options: ImageStoreOptions): Promise<Imag
   const collect = async (keep: ReadonlySet<string>): Promise<number> => {
     const needed = new Set<string>();
     // Everything that is kept is read before anything goes: a record that can't be read stops it.
-    for (const digest of await records.digests())
-      if (keep.has(digest)) for (const blob of (await records.get(digest)).blobs) needed.add(blob);
-    for (const digest of await records.digests()) if (!keep.has(digest)) await records.remove(digest);
+    const known = await records.digests();
+    const stay = new Set(known.filter((digest) => keep.has(digest)));
+    for (const digest of stay) for (const blob of (await records.get(digest)).blobs) needed.add(blob);
+    for (const digest of known) if (!stay.has(digest)) await records.remove(digest);
     return blobs.collect(needed);
   };
 

@@ -71,6 +71,11 @@ export class GuestActor {
     return this.#guest.forgotten === 'now';
   }
 
+  /** Something of the node failed for it, and it waits to try again. */
+  get stumbled(): boolean {
+    return this.#failures > 0;
+  }
+
   /** Called beside the worker, so that a start which is no longer wanted is not waited for; the wish itself comes by mail. */
   interrupt(wish: GuestRequest = this.#guest.wish): void {
     this.#guest.interrupt(wish);

@@ -3,7 +3,7 @@
  * the runtime's own `plan` have said.
  */
 import type { ImageContent, ImageFacts } from '@skerry/images';
-import { type Id, type Millis, SkerryError } from '@skerry/model';
+import { asSkerryError, type ErrorCode, type Id, type Millis, SkerryError } from '@skerry/model';
 import type { Attachment, NodeNetwork } from '@skerry/network';
 import { applyPlan, type UndoStack } from '@skerry/reconcile';
 import type { GuestState, GuestStep, Runtime } from '@skerry/runtimes';
@@ -31,6 +31,24 @@ export interface ApplyTask {
   /** Told before the host is changed, so that the ledger knows of what may be there. */
   readonly attached: (request: InstanceRecord['attach']) => void;
   readonly imageSeen: (facts: ImageFacts) => void;
+}
+
+/** What is wrong with the image itself, or with this node's disk; all else is the way to it. */
+const OF_THE_IMAGE: ReadonlySet<ErrorCode> = new Set([
+  'image_not_found',
+  'image_invalid',
+  'image_digest_mismatch',
+  'disk_full',
+  'cancelled',
+]);
+
+/** An image that could not be brought is no fault of the guest. Throws always. */
+function notBrought(thrown: unknown): never {
+  const error = asSkerryError(thrown);
+  if (OF_THE_IMAGE.has(error.code)) throw error;
+  throw new SkerryError('unavailable', `its image could not be brought here yet: ${error.message}`, {
+    cause: error,
+  });
 }
 
 /** Returns the guest's state after the last step. Errors: those of the ports. */
@@ -68,7 +86,7 @@ export async function applySteps(
         case 'image':
           task.imageSeen(
             await (parts.bringImage
-              ? parts.bringImage(step.digest, signal)
+              ? parts.bringImage(step.digest, signal).catch(notBrought)
               : parts.images.facts(step.digest)),
           );
           return;

@@ -16,6 +16,8 @@ export interface SessionOptions {
   readonly reporter: Reporter;
   readonly leases: Pick<Leases, 'attach' | 'detach'>;
   /** Resolves when the state is durable. */
+  /** The controller listens. */
+  readonly begun: () => void;
   readonly accept: (state: DesiredState) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -52,7 +54,7 @@ export class Session {
   }
 
   async #attempt(ending: AbortSignal, up: () => void): Promise<void> {
-    const { link, node, report, reporter, leases, accept } = this.#options;
+    const { link, node, report, reporter, leases, accept, begun } = this.#options;
     const session = new AbortController();
     const signal = AbortSignal.any([ending, session.signal]);
     const fail = (error: unknown) => session.abort(error);
@@ -61,6 +63,7 @@ export class Session {
       up();
       reporter.attach(link, fail);
       leases.attach(link);
+      begun();
       this.#reregister = () =>
         void report(signal)
           .then((now) => link.register(now))

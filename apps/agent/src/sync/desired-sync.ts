@@ -14,6 +14,7 @@ import type { DesiredLedger } from '../ledger/desired-ledger.ts';
 import type { Logger, Tuning } from '../ports.ts';
 import type { Reporter } from '../report/reporter.ts';
 import type { GuestTable } from './guest-table.ts';
+import type { ImageKeeper } from './image-keeper.ts';
 import type { VolumeTable } from './volume-table.ts';
 
 export interface DesiredSyncOptions {
@@ -21,6 +22,7 @@ export interface DesiredSyncOptions {
   readonly guests: GuestTable;
   readonly leases: Pick<Leases, 'wish'>;
   readonly volumes: VolumeTable;
+  readonly images?: Pick<ImageKeeper, 'wish'>;
   readonly reporter: Reporter;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -117,9 +119,16 @@ export class DesiredSync {
   #apply(): void {
     const { guests, leases, volumes, reporter } = this.#options;
     leases.wish(this.state);
+    this.#wishImages();
     volumes.wish(this.state.volumes);
     guests.wish(this.state, { hold: this.#holding, partial: this.#holding });
     reporter.generation();
+  }
+
+  /** Those of both copies of the ledger: the good one may be gone back to. */
+  #wishImages(): void {
+    const { current, good } = this.#options.ledger;
+    this.#options.images?.wish([current, good].filter((state) => state !== undefined));
   }
 
   #holdOn(): void {
@@ -157,6 +166,7 @@ export class DesiredSync {
     void guests
       .idle()
       .then(() => (ending.aborted || this.#holding ? undefined : ledger.settle(generation)))
+      .then(() => this.#wishImages())
       .catch((thrown) =>
         logger.warn({ err: asSkerryError(thrown) }, 'the good desired state could not be written'),
       );

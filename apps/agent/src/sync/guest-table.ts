@@ -87,6 +87,11 @@ export class GuestTable {
     if (this.#actors.has(uid)) this.#queue.event(uid, news);
   }
 
+  /** The controller is there again: what failed without it is tried at once. */
+  tryAgain(): void {
+    for (const actor of this.#actors.values()) if (actor.stumbled) this.tell(actor.uid, { type: 'wake' });
+  }
+
   /** A start that it may not go on with is cut short; the rest is its actor's. */
   leaseChanged(uid: Uid): void {
     this.#actors.get(uid)?.interrupt();

@@ -1,7 +1,7 @@
 /** Agents on a world, for tests: made, driven to rest by the world's own clock, killed and made again. */
 import type { Id } from '@skerry/model';
 import { type Agent, createAgent } from '../agent.ts';
-import type { Logger, Tuning } from '../ports.ts';
+import type { AgentOptions, Logger, Tuning } from '../ports.ts';
 import { FakeController } from './fake-controller.ts';
 import { Life } from './life.ts';
 import { World } from './world.ts';
@@ -13,6 +13,14 @@ export const turns = async (count: number) => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
+export interface BootOptions {
+  readonly fuse?: number;
+  readonly connected?: boolean;
+  readonly tuning?: Partial<Tuning>;
+  readonly bringImage?: AgentOptions['bringImage'];
+  readonly collectImages?: AgentOptions['collectImages'];
+}
+
 export class Bench {
   readonly world = new World();
   readonly controller = new FakeController();
@@ -20,7 +28,7 @@ export class Bench {
   agent: Agent | undefined;
 
   /** A new agent on the same world; what was there before is cut off without a word. */
-  boot(options: { fuse?: number; connected?: boolean; tuning?: Partial<Tuning> } = {}): Agent {
+  boot(options: BootOptions = {}): Agent {
     this.life.kill();
     const life = new Life(options.fuse);
     this.life = life;
@@ -32,6 +40,8 @@ export class Bench {
       network: world.network(life),
       volumes: world.volumeStore(life),
       images: world.imageContent(),
+      ...(options.bringImage && { bringImage: options.bringImage }),
+      ...(options.collectImages && { collectImages: options.collectImages }),
       machine: async () => ({
         ...{ arch: 'x86_64', version: '0', kernel: '6' },
         capacity: { cpus: 2, memoryBytes: 1e9, diskBytes: 1e9 },

@@ -116,7 +116,10 @@ export async function composeNode(
   const { imageSource } = options;
   const agent = createAgent({
     nodeName: options.nodeName ?? NODE_NAME,
-    ...(imageSource ? { bringImage: (digest, until) => images.fetch(digest, imageSource(), until) } : {}),
+    ...(imageSource && {
+      bringImage: (digest: string, until: AbortSignal) => images.fetch(digest, imageSource(), until),
+      collectImages: (keep: ReadonlySet<string>) => images.collect(keep),
+    }),
     ledger,
     runtimes,
     network,
