@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@skerry/contract';
@@ -16,6 +16,7 @@ import { skerry, spawnSkerry } from './program.ts';
 export interface SimEdge {
   readonly client: Client;
   readonly socketPath: string;
+  /** Of the one that runs now. */
   readonly controllerPid: number;
   readonly agentsPid: number;
   /** From the start of the agents until the last one had joined. */
@@ -26,6 +27,8 @@ export interface SimEdge {
   all(count: number, is: (instance: Instance) => boolean, limitMs: number): Promise<number>;
   /** Resolves when there is no instance any more. Errors: after the limit. */
   gone(limitMs: number): Promise<void>;
+  /** SIGKILL to the controller, and another one at the same address with the same data. */
+  replaceController(): Promise<void>;
   /** Returns what is left on the machine. */
   end(): Promise<string[]>;
 }
@@ -65,6 +68,14 @@ async function ended(agents: ChildProcess): Promise<void> {
   await exit;
 }
 
+/** Where agents find the controller: the first part of what a token says. */
+async function addressIn(client: Client): Promise<string> {
+  const { id, token } = await client.node.token({ body: {} });
+  await client.node.revoke({ id });
+  const [server] = JSON.parse(Buffer.from(token.slice('skerry-join-'.length), 'base64url').toString());
+  return server;
+}
+
 /** `joinLimitMs`: how long the agents may take to join. */
 export async function startSimEdge(
   count: number,
@@ -74,6 +85,10 @@ export async function startSimEdge(
   const env = { SKERRY_DATA: dataDir, SKERRY_SERVER: '', NO_COLOR: '1' };
   const run = (...args: string[]) => skerry(args, { env });
   const socketPath = join(dataDir, 'api.sock');
+  const startController = async (listen: string) => {
+    const ran = await run('controller', '--listen', listen, '--detach');
+    if (ran.code !== 0) throw new Error(`skerry controller ended with ${ran.code}: ${ran.stderr}`);
+  };
   let agents: ChildProcess | undefined;
   let client: Client | undefined;
   const ending = new AbortController();
@@ -91,11 +106,11 @@ export async function startSimEdge(
     return left;
   };
   try {
-    const ran = await run('controller', '--listen', '127.0.0.1:0', '--detach');
-    if (ran.code !== 0) throw new Error(`skerry controller ended with ${ran.code}: ${ran.stderr}`);
+    await startController('127.0.0.1:0');
+    client = createClient({ socketPath });
+    const address = await addressIn(client);
     const started = await startAgents(env, count, joinLimitMs);
     agents = started.agents;
-    client = createClient({ socketPath });
     const instances = new Map<string, Instance>();
     const listeners = new Set<(name: string, instance: Instance | undefined) => void>();
     const watch = client.watch('instance.list', { project: 'default' }, ending);
@@ -111,14 +126,25 @@ export async function startSimEdge(
     })().catch((error) => {
       if (!ending.signal.aborted) throw error;
     });
-    const hold = JSON.parse(readFileSync(join(dataDir, 'skerry.pid'), 'utf8')) as {
-      process: { pid: number };
+    const pidOfController = () => {
+      const hold = JSON.parse(readFileSync(join(dataDir, 'skerry.pid'), 'utf8')) as {
+        process: { pid: number };
+      };
+      return hold.process.pid;
     };
     return {
       gone: async (withinMs) =>
         void (await eventually('no instance is left', () => instances.size === 0, { withinMs })),
       ...{ client, socketPath, instances, joinedMs: started.joinedMs, end },
-      controllerPid: hold.process.pid,
+      get controllerPid() {
+        return pidOfController();
+      },
+      async replaceController() {
+        const victim = pidOfController();
+        process.kill(victim, 'SIGKILL');
+        await eventually('it is gone', () => !existsSync(`/proc/${victim}/fd/0`));
+        await startController(address);
+      },
       agentsPid: agents.pid!,
       all: (wanted, is, limitMs) =>
         new Promise((resolve, reject) => {

@@ -52,6 +52,21 @@ test('a workload for each agent runs on each, and a change of all of them is obs
   }
 });
 
+test('a controller that was killed has all agents back, and what it is told then is observed by all', async () => {
+  const before = new Map(
+    [...edge.instances].map(([name, { metadata, status }]) => [name, { metadata, status }]),
+  );
+  await edge.replaceController();
+  await edge.client.apply({ body: manifests(3) });
+  await edge.all(AGENTS, runsTurn(3), LIMIT_MS);
+  for (const [name, { metadata, status }] of edge.instances) {
+    expect(metadata.uid).toBe(before.get(name)!.metadata.uid);
+    expect(status.restartCount).toBe(0);
+  }
+  const { items } = await edge.client.node.list();
+  expect(items.filter((node) => node.status.phase === 'ready')).toHaveLength(AGENTS);
+});
+
 test('what is deleted is removed by every agent and forgotten by the controller', async () => {
   const names = [...edge.instances.values()].map(({ spec }) => spec.workload);
   await Promise.all(names.map((name) => edge.client.workload.delete({ project: 'default', name })));
