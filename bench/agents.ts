@@ -87,6 +87,11 @@ export async function benchAgents(): Promise<Finding> {
 async function measure(edge: SimEdge): Promise<Finding> {
   const rss = () => ({ controller: rssBytes(edge.controllerPid), agents: rssBytes(edge.agentsPid) });
   const joined = rss();
+  const joining: Cost = {
+    tookMs: edge.joinedMs,
+    controllerCpuMs: cpuMs(edge.controllerPid),
+    agentsCpuMs: cpuMs(edge.agentsPid),
+  };
   const made = await costOf(edge, () => turnAll(edge, 1));
   let readMs: readonly number[] = [];
   let most = rss();
@@ -102,6 +107,8 @@ async function measure(edge: SimEdge): Promise<Finding> {
   });
   clearInterval(watching);
   const idle = await costOf(edge, () => pause(IDLE_MS));
+  await edge.replaceController();
+  const back = await costOf(edge, () => turnAll(edge, 3));
   const nodes = new Set([...edge.instances.values()].map(({ spec }) => spec.node)).size;
   const p99 = percentile(readMs, 0.99);
   const row = (what: string, { tookMs, controllerCpuMs, agentsCpuMs }: Cost) => [
@@ -131,10 +138,11 @@ async function measure(edge: SimEdge): Promise<Finding> {
         title: 'What takes how long, and how much of a processor meanwhile',
         columns: ['', 'took', 'controller', 'all agents'],
         rows: [
-          ['joining, one token and two handshakes each', `${digits(edge.joinedMs / 1000)} s`, '', ''],
+          row('joining, one token and two handshakes each', joining),
           row('a workload for each agent: made, placed, observed by all', made),
           row('a change of each: written, guests made anew, observed by all', changed),
           row('nothing to do', idle),
+          row('the controller killed and started again: all are back, and another change of each', back),
         ],
       },
       {
