@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 DATA ?= /var/lib/skerry
 
-.PHONY: demo test install uninstall bench check docs openapi setup setup-test fuzz clean
+.PHONY: demo test samples install uninstall bench check docs openapi setup setup-test fuzz clean
 
 setup: ## what apt and npm have to give, and what is built from source
 	@scripts/setup.sh
@@ -17,7 +17,10 @@ demo: setup-test ## the main job, shown: a guest of each kind, an answer from ea
 check: setup ## types, lint, the rules of the house; no guests
 	@npx --no-install tsc --noEmit && npx --no-install biome check .
 
-test: setup-test ## everything; the last line counts
+samples: setup ## more guests to try: a machine with a screen, one of another architecture
+	@scripts/setup-guests.sh
+
+test: setup-test samples ## everything; the last line counts
 	@scripts/test.sh
 
 docs: setup ## the pages of docs/reference, from the code

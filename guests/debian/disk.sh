@@ -69,10 +69,11 @@ boot
 GRUB
 { echo 'search --no-floppy --file --set=root /vmlinuz'; cat "$work/grub.cfg"; } >"$work/grub-efi.cfg"
 { echo 'set root=(hd0,msdos1)'; cat "$work/grub.cfg"; } >"$work/grub-bios.cfg"
+# efi_gop: the kernel gets the screen that the firmware has, if there is one
 modules=(part_msdos fat linux boot search search_fs_file)
 truncate -s "${FAT_MIB}M" "$work/fat"
 mkfs.vfat -i 5ca1ab1e -n BOOT --invariant "$work/fat" >/dev/null
-grub-mkimage -d "$work/user/usr/lib/grub/$efi" -O "$efi" -p / -c "$work/grub-efi.cfg" -o "$work/grub.efi" "${modules[@]}"
+grub-mkimage -d "$work/user/usr/lib/grub/$efi" -O "$efi" -p / -c "$work/grub-efi.cfg" -o "$work/grub.efi" "${modules[@]}" efi_gop
 touch -d @315532800 "$work/grub.efi" "$work/initrd.packed" "$work"/kernel/boot/vmlinuz-*
 mmd -i "$work/fat" ::/EFI ::/EFI/BOOT
 mcopy -m -i "$work/fat" "$work"/kernel/boot/vmlinuz-* ::/vmlinuz

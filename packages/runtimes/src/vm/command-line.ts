@@ -183,7 +183,9 @@ function devices(plan: VmPlan): string[] {
     ...(plan.display
       ? [
           ...['-vnc', 'none', '-device', plan.arch === 'amd64' ? 'VGA' : 'virtio-gpu-pci'],
-          ...['-device', 'qemu-xhci', '-device', 'usb-tablet', '-device', 'usb-kbd'],
+          ...['-device', 'qemu-xhci', '-device', 'usb-tablet'],
+          // A PC has a keyboard of its own; keys would go to a second one that its firmware used, driver or not.
+          ...(plan.arch === 'amd64' ? [] : ['-device', 'usb-kbd']),
         ]
       : []),
   ];
