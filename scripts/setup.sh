@@ -17,7 +17,7 @@ as_root() {
 
 # What Skerry drives, then what builds it. docs/adr/dependencies.md has a reason for each.
 PACKAGES=(
-  qemu-system-x86 qemu-utils ovmf xorriso containerd runc iproute2 nftables dnsmasq-base e2fsprogs mount procps lxc
+  qemu-system-x86 qemu-utils ovmf xorriso containerd runc iproute2 nftables conntrack dnsmasq-base e2fsprogs mount procps lxc
   busybox-static build-essential python3 duktape-dev musl-dev
 )
 # What the sample machines are made with.

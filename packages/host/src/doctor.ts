@@ -21,6 +21,7 @@ export const PROGRAMS: readonly Program[] = [
   { file: 'ip', package: 'iproute2', for: 'the node network' },
   { file: 'tc', package: 'iproute2', for: 'bandwidth limits' },
   { file: 'nft', package: 'nftables', for: 'published ports' },
+  { file: 'conntrack', package: 'conntrack', for: 'ending connections to instances that are gone' },
   { file: 'dnsmasq', package: 'dnsmasq-base', for: 'names and leases of guests' },
   { file: 'containerd', package: 'containerd', for: 'containers' },
   { file: 'runc', package: 'runc', for: 'containers' },

@@ -27,9 +27,9 @@ export function parseBatchFailures(stderr: string): LineFailure[] {
   return failures;
 }
 
-/** Runs a batch of `ip` or `tc` to its end even where lines fail. Errors: host_command_failed when it gave no line. */
+/** Runs a batch of `ip`, `tc` or `bridge` to its end even where lines fail. Errors: host_command_failed when it gave no line. */
 export async function runBatch(
-  file: 'ip' | 'tc',
+  file: 'ip' | 'tc' | 'bridge',
   flags: readonly string[],
   lines: readonly string[],
   signal: AbortSignal,

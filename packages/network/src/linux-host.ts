@@ -2,7 +2,15 @@
  * Carries the lines of linux-links.ts and the scripts of linux-rules.ts out. What several guests ask for at once goes
  * into one program (group commit), and each learns of its own failures only.
  */
-import { coalesce, type Identity, ipBatch, type LineFailure, nftApply, tcBatch } from '@skerry/host';
+import {
+  bridgeBatch,
+  coalesce,
+  type Identity,
+  ipBatch,
+  type LineFailure,
+  nftApply,
+  tcBatch,
+} from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import { type Removal, removeLines } from './linux-links.ts';
 
@@ -17,6 +25,8 @@ export interface HostLines {
   remove(what: Removal): Promise<void>;
   ipInside(netns: string, lines: readonly string[]): Promise<void>;
   tc(lines: readonly string[]): Promise<void>;
+  /** Lines of bridge(8). */
+  fdb(lines: readonly string[], tolerate?: (text: string) => boolean): Promise<void>;
   /** A script of nft(8). Errors: host_command_failed. */
   nft(script: string): Promise<void>;
 }
@@ -92,6 +102,9 @@ export function createHostLines(identity: Identity): HostLines {
         await tcBatch(lines, limit()),
         (_, line) => line.startsWith('qdisc del') || line.endsWith('fq_codel'),
       );
+    },
+    async fdb(lines, tolerate = never) {
+      refuse('bridge', lines, await bridgeBatch(lines, limit()), tolerate);
     },
     async nft(script) {
       const { error } = await nftJobs(script);

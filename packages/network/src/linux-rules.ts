@@ -2,7 +2,7 @@
  * The packet filter of one data folder as nft(8) scripts. Pure: text in, text out.
  *
  *   table inet    NAT outwards, published ports (prerouting for others, output for the host itself), what guests may
- *                 reach of the host, which forwarded packets may come in
+ *                 reach of the host, which forwarded packets may come in, what the overlay may carry
  *   table bridge  each port of the bridge may use one MAC and one address: what it says of itself is checked before
  *                 anything learns from it
  *
@@ -10,7 +10,17 @@
  */
 import { type Identity, interfaceName } from '@skerry/host';
 import type { Subnet } from './addressing.ts';
+import { overlayDevice, VXLAN_PORT, vniOf } from './peers.ts';
 import type { AttachRequest } from './port.ts';
+
+/** Where guests of peers come from and go to. */
+export interface PeerRules {
+  /** What a peer's guests come in by: the overlay, or the bridge of a peer on this very machine. */
+  readonly ways: readonly { readonly device: string; readonly subnet: string }[];
+  /** Of peers on other machines. */
+  readonly underlays: readonly string[];
+}
+export const NO_PEERS: PeerRules = { ways: [], underlays: [] };
 
 export const deviceOf = (identity: Identity, request: Pick<AttachRequest, 'kind' | 'slot'>): string =>
   interfaceName(identity, request.kind === 'netns' ? 'v' : 't', request.slot);
@@ -37,9 +47,31 @@ export function removeTablesScript(identity: Identity): string {
     .join('');
 }
 
+/** The sets of peers, replaced in one transaction. */
+export function peersScript({ nftTable }: Identity, { ways, underlays }: PeerRules): string {
+  const sets: [name: string, elements: string[]][] = [
+    ['peers', ways.map(({ device, subnet }) => `"${device}" . ${subnet}`)],
+    ['peer_subnets', ways.map(({ subnet }) => subnet)],
+    ['underlays', [...new Set(underlays)]],
+  ];
+  return sets
+    .flatMap(([name, elements]) => [
+      `flush set inet ${nftTable} ${name}\n`,
+      ...(elements.length === 0 ? [] : [`add element inet ${nftTable} ${name} { ${elements.join(', ')} }\n`]),
+    ])
+    .join('');
+}
+
 /** Both tables made anew in one transaction, with the guests that are there: no moment without rules, none doubled. */
-export function tableScript(identity: Identity, subnet: Subnet, guests: readonly AttachRequest[]): string {
+export function tableScript(
+  identity: Identity,
+  subnet: Subnet,
+  guests: readonly AttachRequest[],
+  peers: PeerRules,
+): string {
   const { bridge, nftTable, interfacePrefix } = identity;
+  const overlay = overlayDevice(identity);
+  const vni = `0x${vniOf(subnet).toString(16)}`;
   const published = ['tcp', 'udp']
     .map((protocol) => `fib daddr type local dnat ip to ${protocol} dport map @${protocol}_published`)
     .join('\n    ');
@@ -47,6 +79,22 @@ export function tableScript(identity: Identity, subnet: Subnet, guests: readonly
 table inet ${nftTable} {
   map tcp_published { type inet_service : ipv4_addr . inet_service; }
   map udp_published { type inet_service : ipv4_addr . inet_service; }
+  set peers { type ifname . ipv4_addr; flags interval; }
+  set peer_subnets { type ipv4_addr; flags interval; }
+  set underlays { type ipv4_addr; }
+  chain overlay_guard {
+    type filter hook prerouting priority raw; policy accept;
+    comment "the overlay carries packets of peers to our guests, and nothing else"
+    iifname "${overlay}" meta nfproto != ipv4 drop
+    iifname "${overlay}" iifname . ip saddr != @peers drop
+    iifname "${overlay}" ip daddr != ${subnet.cidr} drop
+  }
+  chain underlay_guard {
+    type filter hook input priority filter - 1; policy accept;
+    comment "frames for our VNI (RFC 7348, 5: 24 bits behind 4 bytes) come from peers only"
+    udp dport ${VXLAN_PORT} @th,96,24 ${vni} ip saddr != @underlays drop
+    udp dport ${VXLAN_PORT} @th,96,24 ${vni} meta nfproto != ipv4 drop
+  }
   chain loopback_guard {
     type filter hook prerouting priority raw; policy accept;
     comment "route_localnet lets the bridge carry 127.0.0.0/8: nothing from a guest may use that"
@@ -62,14 +110,17 @@ table inet ${nftTable} {
   }
   chain outward {
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr ${subnet.cidr} oifname != "${bridge}" masquerade
+    oifname "${overlay}" ip saddr != ${subnet.cidr} snat ip to ${subnet.gateway} comment "so that the answer comes back by us"
+    ip saddr ${subnet.cidr} oifname != { "${bridge}", "${overlay}" } ip daddr != @peer_subnets masquerade
     oifname "${bridge}" ip saddr 127.0.0.0/8 masquerade
     oifname "${bridge}" ip saddr ${subnet.cidr} ct status dnat masquerade
   }
   chain to_host {
     type filter hook input priority filter; policy accept;
-    iifname != "${bridge}" accept
+    iifname != { "${bridge}", "${overlay}" } accept
     ct state established,related accept
+    iifname "${overlay}" icmp type echo-request accept
+    iifname "${overlay}" reject with icmpx admin-prohibited
     udp dport { 53, 67 } accept
     ip daddr ${subnet.gateway} tcp dport 53 accept
     icmp type echo-request accept
@@ -82,12 +133,16 @@ table inet ${nftTable} {
   }
   chain through {
     type filter hook forward priority filter; policy accept;
-    iifname != "${bridge}" oifname != "${bridge}" accept
+    oifname "${overlay}" tcp flags syn tcp option maxseg size set rt mtu
+    iifname != { "${bridge}", "${overlay}" } oifname != { "${bridge}", "${overlay}" } accept
     ct state established,related accept
+    iifname "${bridge}" udp dport ${VXLAN_PORT} ip daddr @underlays drop comment "would pass there for a frame of ours"
     ct status dnat accept
+    iifname . ip saddr @peers oifname "${bridge}" accept
     iifname "${bridge}" oifname "${bridge}" accept
     ip daddr 169.254.0.0/16 drop comment "link-local is never forwarded (RFC 3927, 7); a cloud's metadata service is there"
-    iifname "${bridge}" accept
+    iifname "${bridge}" oifname != "${overlay}" accept
+    iifname "${bridge}" ip daddr @peer_subnets accept
     drop
   }
 }
@@ -109,5 +164,5 @@ table bridge ${nftTable} {
     counter name spoofed drop
   }
 }
-${guests.map((guest) => elementScript(identity, 'add', guest)).join('')}`;
+${guests.map((guest) => elementScript(identity, 'add', guest)).join('')}${peersScript(identity, peers)}`;
 }

@@ -20,11 +20,15 @@ import { bridgedRules, enableForwarding, restoreForwarding } from './forwarding.
 import { createGuests } from './linux-guests.ts';
 import { createHostLines } from './linux-host.ts';
 import { bridgeLines, netnsName, portLines, shaperOf } from './linux-links.ts';
+import { createOverlay, type Overlay } from './linux-overlay.ts';
 import { probeNetwork } from './linux-probe.ts';
 import { deviceOf, removeTablesScript, tableScript } from './linux-rules.ts';
+import { createServices } from './linux-services.ts';
 import { createNameServer } from './name-server.ts';
+import { OVERLAY_BYTES, overlayDevice } from './peers.ts';
 import type { AttachRequest, NodeNetwork } from './port.ts';
 import { claimPorts, forgetClaims, sweepClaims } from './port-claims.ts';
+import { removeServicesScript } from './services.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface NetworkLogger {
@@ -37,18 +41,33 @@ export interface LinuxNetworkOptions {
   /** As `chooseSubnet` gave it; the caller keeps it in the data folder. */
   readonly subnet: string;
   readonly logger: NetworkLogger;
+  /** IPv4 address at which other nodes reach this one. Default: the one that the default route leaves by. */
+  readonly underlay?: string;
+  /** Addresses of the node at which clients ask for names. Default: none, only guests are answered. */
+  readonly accessAddresses?: readonly string[];
   /** How often it is looked whether the name server lives. Default 2000. */
   readonly watchMs?: number;
 }
 
-const MAX_MTU = 1500;
+/** Of guests: what they send fits the overlay, too. */
+const MAX_MTU = 1500 - OVERLAY_BYTES;
 const NAMES_RETRY_MS = 30_000;
 
-/** MTU of the interface of the default route, so that what guests send fits where it goes; at most 1500. */
+/** What fits the interface of the default route inside a frame of the overlay. */
 async function uplinkMtu(signal: AbortSignal): Promise<number> {
   const routes = await ipJson<{ dev?: string }>(['-4', 'route', 'show', 'default'], signal);
   const mtus = routes.flatMap(({ dev }) => (dev === undefined ? [] : (linkState(dev)?.mtu ?? [])));
-  return Math.min(MAX_MTU, ...mtus.filter((mtu) => mtu >= 576));
+  return Math.min(MAX_MTU, ...mtus.filter((mtu) => mtu >= 576).map((mtu) => mtu - OVERLAY_BYTES));
+}
+
+/** The address that packets to the outside come from, by asking for the way to an address for documentation (RFC 5737). */
+async function outwardAddress(signal: AbortSignal): Promise<string | undefined> {
+  try {
+    const [way] = await ipJson<{ prefsrc?: string }>(['-4', 'route', 'get', '192.0.2.1'], signal);
+    return way?.prefsrc;
+  } catch {
+    return undefined; // no way out
+  }
 }
 
 function removeIfEmpty(folder: string): void {
@@ -64,8 +83,19 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
   const subnet = parseSubnet(options.subnet);
   const lines = createHostLines(identity);
   let mtu = MAX_MTU;
-  const names = createNameServer(identity, subnet, () => mtu);
-  const guests = createGuests({ identity, subnet, lines, names, mtu: () => mtu });
+  const names = createNameServer({
+    ...{ identity, subnet, mtu: () => mtu },
+    accessAddresses: options.accessAddresses ?? [],
+  });
+  const overlay: Overlay = createOverlay({
+    ...{ identity, subnet, lines, mtu: () => mtu },
+    renew: (rules) => lines.nft(tableScript(identity, subnet, guests.all(), rules)),
+  });
+  const guests = createGuests({
+    ...{ identity, subnet, lines, names, mtu: () => mtu },
+    peers: overlay.rules,
+  });
+  const services = createServices({ identity, subnet, lines, logger });
   let watch: NodeJS.Timeout | undefined;
   let mending: Promise<void> | undefined;
   let retryNamesAtMs = 0;
@@ -79,7 +109,12 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     }
     const namespaces = new Set(keep.map((guest) => netnsName(identity, guest.uid)));
     const lostLinks = listLinks(identity.interfacePrefix)
-      .filter((link) => link.name !== identity.bridge && devices.get(link.name) !== link.alias)
+      .filter(
+        (link) =>
+          link.name !== identity.bridge &&
+          link.name !== overlayDevice(identity) &&
+          devices.get(link.name) !== link.alias,
+      )
       .map((link) => link.name);
     const lostNamespaces = listNetns(identity.netnsPrefix).filter((name) => !namespaces.has(name));
     if (lostLinks.length + lostNamespaces.length === 0) return;
@@ -124,6 +159,14 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     await mending;
   };
 
+  let last: Promise<unknown> = Promise.resolve();
+  /** Peers and services are whole each time: one after the other, the last one stays. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const turn = last.then(work, work);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+
   const self: NodeNetwork = {
     subnet: subnet.cidr,
     async start(keep, signal) {
@@ -139,7 +182,8 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       enableForwarding(identity);
       const owned = reclaim(keep);
       await sweep(owned);
-      await lines.nft(tableScript(identity, subnet, owned));
+      overlay.load();
+      await lines.nft(tableScript(identity, subnet, owned, overlay.rules()));
       const loose = owned.flatMap((guest) => {
         const link = linkState(deviceOf(identity, guest));
         const fits = link === undefined || link.bridge === identity.bridge;
@@ -166,6 +210,20 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       signal.throwIfAborted();
       await guests.detach(uid);
     },
+    async setPeers(peers, signal) {
+      signal.throwIfAborted();
+      if (!started) throw new SkerryError('unavailable', 'the node network is not started');
+      await inTurn(() => overlay.set(peers, signal));
+    },
+    async setServices(wanted, signal) {
+      signal.throwIfAborted();
+      if (!started) throw new SkerryError('unavailable', 'the node network is not started');
+      await inTurn(async () => {
+        await services.set(wanted, signal);
+        names.tellServices(wanted);
+      });
+    },
+    underlay: async (signal) => options.underlay ?? (await outwardAddress(signal)),
     counters: async (uid) => guests.counters(uid),
     probe: (signal) => probeNetwork(identity, subnet, names, signal),
     async stop() {
@@ -178,7 +236,8 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       await names.destroy();
       guests.adopt([]);
       started = false;
-      await lines.nft(removeTablesScript(identity));
+      await lines.nft(removeTablesScript(identity) + removeServicesScript(identity));
+      overlay.forget();
       const links = listLinks(identity.interfacePrefix).map((link) => link.name);
       const namespaces = listNetns(identity.netnsPrefix).filter(netnsExists);
       await lines.remove({ netns: namespaces, devices: links });

@@ -1,32 +1,22 @@
 /**
- * Names and leases for the guests of one data folder: a dnsmasq(8) on the bridge and nowhere else. It is a daemon of its
- * own that outlives the program; it is known by its pid file and its command line, and adopted when it runs already.
+ * Names and leases for the guests of one data folder: a dnsmasq(8) on the bridge and nowhere else; and, where the node has
+ * an access side, another one that answers clients there: the names of services, and whatever the node itself can look up.
  *
  * A guest is a file in hosts/ (its name) and one in dhcp/ (its lease), which dnsmasq reads when they appear; when they
- * go it is told by SIGHUP. Nothing here asks dnsmasq whether it has read them.
+ * go it is told by SIGHUP, as when the file of the services has changed. Nothing here asks whether it has read them.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import {
-  commandLine,
-  endProcess,
-  type Identity,
-  isAlive,
-  type ProcessRef,
-  processesWithArgument,
-  processRef,
-  signalProcess,
-  startDaemon,
-} from '@skerry/host';
-import { asSkerryError, SkerryError } from '@skerry/model';
+import type { Identity } from '@skerry/host';
+import { asSkerryError } from '@skerry/model';
 import type { Subnet } from './addressing.ts';
-import type { AttachRequest } from './port.ts';
+import { createDnsmasq } from './dnsmasq.ts';
+import type { AttachRequest, NetworkService } from './port.ts';
 
 /** Reserved for private use (ICANN resolution 2024.07.29.06): a guest is `<name>.internal`. */
 export const DOMAIN = 'internal';
-/** It takes 10 ms; on a machine that is overloaded, seconds. */
-const START_LIMIT_MS = 20_000;
+/** Of services: `<workload>.<project>.edge`. No such top-level domain exists; a name below it never leaves the node. */
+export const SERVICE_DOMAIN = 'edge';
 
 export function nameServerConfig(identity: Identity, subnet: Subnet, mtu: number, folder: string): string {
   return `# Written by Skerry at every start.
@@ -38,8 +28,10 @@ log-facility=-
 quiet-dhcp
 no-hosts
 hostsdir=${folder}/hosts
+addn-hosts=${folder}/services
 domain=${DOMAIN}
 local=/${DOMAIN}/
+local=/${SERVICE_DOMAIN}/
 domain-needed
 bogus-priv
 cache-size=1000
@@ -55,11 +47,36 @@ dhcp-option=option:mtu,${mtu}
 `;
 }
 
+/** No leases, and no names of guests: they are nobody's business outside. */
+export function accessServerConfig(addresses: readonly string[], folder: string): string {
+  return `# Written by Skerry at every start.
+${addresses.map((address) => `listen-address=${address}`).join('\n')}
+bind-dynamic
+pid-file=${folder}/pid
+log-facility=-
+no-hosts
+addn-hosts=${folder}/services
+local=/${DOMAIN}/
+local=/${SERVICE_DOMAIN}/
+domain-needed
+bogus-priv
+cache-size=1000
+`;
+}
+
+const servicesText = (services: readonly NetworkService[]): string =>
+  services
+    .filter(({ names }) => names.length > 0)
+    .map(({ address, names }) => `${address} ${names.join(' ')}\n`)
+    .join('');
+
 export interface NameServer {
   /** Starts it, or adopts the one that runs; `renew` ends that one first. Errors: host_missing, host_command_failed. */
   ensure(keep: readonly AttachRequest[], renew: boolean): Promise<void>;
   add(request: AttachRequest): void;
   remove(uid: string): void;
+  /** From now on these names are answered and no other ones of services. */
+  tellServices(services: readonly NetworkService[]): void;
   running(): boolean;
   /** Why the last start failed; undefined since one went well. */
   trouble(): string | undefined;
@@ -68,57 +85,33 @@ export interface NameServer {
   destroy(): Promise<void>;
 }
 
-export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () => number): NameServer {
+export interface NameServerOptions {
+  readonly identity: Identity;
+  readonly subnet: Subnet;
+  readonly mtu: () => number;
+  /** Addresses of the node at which clients ask; none: only guests are answered. */
+  readonly accessAddresses: readonly string[];
+}
+
+export function createNameServer(options: NameServerOptions): NameServer {
+  const { identity, subnet, mtu, accessAddresses } = options;
   const folder = join(identity.runDir, 'dnsmasq');
-  const configFile = join(folder, 'dnsmasq.conf');
+  const accessFolder = join(identity.runDir, 'dnsmasq-access');
   const hosts = join(folder, 'hosts');
   const dhcp = join(folder, 'dhcp');
+  const guestsSide = createDnsmasq(folder);
+  const accessSide = createDnsmasq(accessFolder);
+  const hasAccess = accessAddresses.length > 0;
+  const sides = [
+    { server: guestsSide, folder, wanted: true },
+    { server: accessSide, folder: accessFolder, wanted: hasAccess },
+  ];
 
-  /** The one of this folder, by its pid file; a process that was given the same id since is told apart by its arguments. */
-  const find = (): ProcessRef | undefined => {
-    try {
-      const ref = processRef(Number(readFileSync(join(folder, 'pid'), 'utf8')));
-      return ref && commandLine(ref).includes(`--conf-file=${configFile}`) ? ref : undefined;
-    } catch {
-      return undefined;
-    }
-  };
-
-  const put = (path: string, text: string) => {
-    const temporary = join(folder, `.${path.replaceAll('/', '-')}`); // outside the watched folders: seen only when whole
-    writeFileSync(temporary, text, { mode: 0o644 });
-    renameSync(temporary, join(folder, path));
-  };
   const write = ({ uid, address, hostname, mac }: AttachRequest) => {
-    put(`hosts/${uid}`, `${address} ${hostname}.${DOMAIN} ${hostname}\n`);
-    put(`dhcp/${uid}`, `${mac},${address},${hostname}\n`);
-  };
-  const running = () => find() !== undefined;
-  /** By their arguments: one whose pid file was lost would hold the address for ever. */
-  const endAll = async () => {
-    const all = processesWithArgument(`--conf-file=${configFile}`);
-    await Promise.all(all.map((ref) => endProcess(ref, 1000)));
+    guestsSide.put(`hosts/${uid}`, `${address} ${hostname}.${DOMAIN} ${hostname}\n`);
+    guestsSide.put(`dhcp/${uid}`, `${mac},${address},${hostname}\n`);
   };
 
-  const begin = async () => {
-    for (const name of ['pid', 'log']) rmSync(join(folder, name), { force: true });
-    const ref = await startDaemon({
-      file: 'dnsmasq',
-      args: ['--keep-in-foreground', `--conf-file=${configFile}`],
-      logFile: join(folder, 'log'),
-    });
-    const until = performance.now() + START_LIMIT_MS;
-    while (!running()) {
-      if (!isAlive(ref) || performance.now() > until) {
-        await endProcess(ref, 0);
-        const words = readFileSync(join(folder, 'log'), 'utf8').trim().split('\n').slice(-2).join(' | ');
-        throw new SkerryError('host_command_failed', `the name server dnsmasq did not start: ${words}`);
-      }
-      await delay(5); // it writes its pid file once it has bound its sockets
-    }
-  };
-
-  let trouble: string | undefined;
   const ensure = async (keep: readonly AttachRequest[], renew: boolean) => {
     for (const path of [hosts, dhcp]) mkdirSync(path, { recursive: true, mode: 0o755 });
     const wanted = new Set<string>(keep.map((guest) => guest.uid));
@@ -126,20 +119,19 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
       if (!wanted.has(uid)) for (const path of [hosts, dhcp]) rmSync(join(path, uid), { force: true });
     }
     for (const guest of keep) write(guest);
-    const config = nameServerConfig(identity, subnet, mtuOf(), folder);
-    let before = '';
-    try {
-      before = readFileSync(configFile, 'utf8');
-    } catch {
-      // the first start since the machine booted
-    }
-    const old = find();
-    if (old && !renew && before === config) return signalProcess(old, 'SIGHUP');
-    await endAll();
-    put('dnsmasq.conf', config);
-    await begin();
+    if (!existsSync(join(folder, 'services'))) guestsSide.put('services', '');
+    await guestsSide.ensure(nameServerConfig(identity, subnet, mtu(), folder), renew);
+    if (!hasAccess) return endAccess();
+    mkdirSync(accessFolder, { recursive: true, mode: 0o755 });
+    accessSide.put('services', readFileSync(join(folder, 'services'), 'utf8'));
+    await accessSide.ensure(accessServerConfig(accessAddresses, accessFolder), renew);
+  };
+  const endAccess = async () => {
+    await accessSide.stop();
+    rmSync(accessFolder, { recursive: true, force: true });
   };
 
+  let trouble: string | undefined;
   return {
     async ensure(keep, renew) {
       try {
@@ -154,14 +146,26 @@ export function createNameServer(identity: Identity, subnet: Subnet, mtuOf: () =
     add: write,
     remove(uid) {
       for (const path of [hosts, dhcp]) rmSync(join(path, uid), { force: true });
-      const ref = find();
-      if (ref) signalProcess(ref, 'SIGHUP');
+      guestsSide.reload();
     },
-    running,
-    stop: endAll,
+    tellServices(services) {
+      const text = servicesText(services);
+      for (const side of sides) {
+        if (!side.wanted) continue;
+        const path = join(side.folder, 'services');
+        if (existsSync(path) && readFileSync(path, 'utf8') === text) continue;
+        mkdirSync(side.folder, { recursive: true, mode: 0o755 });
+        side.server.put('services', text);
+        side.server.reload();
+      }
+    },
+    running: () => sides.every(({ server, wanted }) => !wanted || server.running()),
+    async stop() {
+      await Promise.all(sides.map(({ server }) => server.stop()));
+    },
     async destroy() {
-      await endAll();
-      rmSync(folder, { recursive: true, force: true });
+      await Promise.all(sides.map(({ server }) => server.stop()));
+      for (const side of sides) rmSync(side.folder, { recursive: true, force: true });
     },
   };
 }

@@ -38,6 +38,43 @@ export type Attachment =
   | (Addressing & { readonly kind: 'netns'; readonly netns: string; readonly path: string })
   | (Addressing & { readonly kind: 'tap'; readonly device: string });
 
+/** Another node whose guests are to be reached from here. */
+export interface OverlayPeer {
+  readonly node: string;
+  /** IPv4 address of the node outside the overlay. */
+  readonly address: string;
+  /** CIDR of its guests. */
+  readonly subnet: string;
+}
+
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** Of the guest. */
+  readonly targetPort: number;
+}
+
+export interface ServiceBackend {
+  readonly uid: Id<'instance'>;
+  /** IPv4 address of the guest, here or at a peer. */
+  readonly address: string;
+  /** The lowest tier that has an open backend receives; those of one tier share. 0 and up. */
+  readonly tier: number;
+  /** False: it takes no new connection and keeps those it has. */
+  readonly open: boolean;
+}
+
+export interface NetworkService {
+  readonly uid: string;
+  /** DNS names, whole: `web.default.edge`. */
+  readonly names: readonly string[];
+  /** Virtual IPv4 address; no machine has it. */
+  readonly address: string;
+  readonly ports: readonly ServicePort[];
+  readonly backends: readonly ServiceBackend[];
+}
+
 export interface NodeNetwork {
   /** CIDR of the node network, chosen once per data folder so that it meets no address or route of the host. */
   readonly subnet: string;
@@ -54,6 +91,19 @@ export interface NodeNetwork {
     signal: AbortSignal,
   ): Promise<{ readonly attachment: Attachment; readonly ready: Promise<void> }>;
   detach(uid: Id<'instance'>, signal: AbortSignal): Promise<void>;
+  /**
+   * The nodes whose guests are reached from here, whole: what is not named is not reached any more. What is there already
+   * is left as it is. Errors: request_invalid (a subnet that meets another), host_command_failed, unavailable (not started).
+   */
+  setPeers(peers: readonly OverlayPeer[], signal: AbortSignal): Promise<void>;
+  /**
+   * All services, whole, replaced in one transaction. Who connects to the virtual address by way of this node reaches an open
+   * backend of the lowest tier; where there is none the connection is refused at once. Connections go on with their backend
+   * until it is gone from the list. Errors: request_invalid, host_command_failed, unavailable (not started).
+   */
+  setServices(services: readonly NetworkService[], signal: AbortSignal): Promise<void>;
+  /** IPv4 address at which other nodes reach this one: as it was told, or the one that the default route leaves by. */
+  underlay(signal: AbortSignal): Promise<string | undefined>;
   /** Bytes through the guest's interface, seen from the guest. */
   counters(uid: Id<'instance'>): Promise<{ rxBytes: number; txBytes: number } | undefined>;
   probe(signal: AbortSignal): Promise<ProbeFinding[]>;

@@ -8,8 +8,10 @@ import { SkerryError } from '@skerry/model';
 import { parseSubnet } from './addressing.ts';
 import { netnsName } from './linux-links.ts';
 import { deviceOf } from './linux-rules.ts';
+import { checkPeers } from './peers.ts';
 import type { Attachment, AttachRequest, NodeNetwork } from './port.ts';
 import { checkRequest } from './request.ts';
+import { checkServices } from './services.ts';
 
 export interface SimNetworkOptions {
   readonly identity: Identity;
@@ -89,6 +91,15 @@ export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
       if (options.detachMs) await delay(options.detachMs, undefined, { signal });
       guests.delete(uid);
     },
+    async setPeers(peers, signal) {
+      signal.throwIfAborted();
+      checkPeers(peers, subnet);
+    },
+    async setServices(services, signal) {
+      signal.throwIfAborted();
+      checkServices(services);
+    },
+    underlay: async () => undefined,
     counters: async (uid) => (guests.has(uid) ? { rxBytes: 0, txBytes: 0 } : undefined),
     async probe() {
       const text = started ? `simulated: ${guests.size} guests, no packets` : 'simulated: not started';

@@ -4,7 +4,7 @@
  */
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type ProbeFinding, SkerryError } from '@skerry/model';
-import type { Attachment, AttachRequest, NodeNetwork } from '@skerry/network';
+import type { Attachment, AttachRequest, NetworkService, NodeNetwork, OverlayPeer } from '@skerry/network';
 import { type HeldLease, ManualClock } from '@skerry/reconcile';
 import { type GuestEvent, type GuestSpec, type GuestState, planGuest, type Runtime } from '@skerry/runtimes';
 import { createMemoryStore } from '@skerry/store';
@@ -34,6 +34,9 @@ export class World {
   /** Guests that ignore a stop and have to be forced. */
   readonly stubborn = new Set<Uid>();
   engineDown: string | undefined;
+  /** What the network was told last. */
+  peers: readonly OverlayPeer[] = [];
+  services: readonly NetworkService[] = [];
   networkDown: string | undefined;
   /** Guests whose start does not end by itself. */
   readonly hanging = new Set<Uid>();
@@ -167,6 +170,13 @@ export class World {
       start: async (keep) => verbs.start(keep),
       attach: async (request) => verbs.attach(request),
       detach: async (uid) => verbs.detach(uid),
+      setPeers: async (peers) => {
+        this.peers = peers;
+      },
+      setServices: async (services) => {
+        this.services = services;
+      },
+      underlay: async () => '192.0.2.1',
       counters: async () => ({ rxBytes: 3, txBytes: 4 }),
       probe: async (): Promise<ProbeFinding[]> => [],
       stop: async () => undefined,

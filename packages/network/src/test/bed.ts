@@ -46,13 +46,21 @@ export interface Bed {
   close(): Promise<void>;
 }
 
+export interface BedOptions {
+  readonly watchMs?: number;
+  /** Default: chosen as a data folder's is. */
+  readonly cidr?: string;
+  readonly accessAddresses?: readonly string[];
+}
+
 /** By default no network looks after its name server: several on one data folder, as after a crash, would quarrel. */
-export async function openBed({ watchMs = 3_600_000 } = {}): Promise<Bed> {
+export async function openBed(options: BedOptions = {}): Promise<Bed> {
+  const { watchMs = 3_600_000, accessAddresses = [] } = options;
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-network-'));
   const identity = identityOf(randomBytes(4).toString('hex'), dataDir);
-  const cidr = await chooseSubnet(identity, limit());
+  const cidr = options.cidr ?? (await chooseSubnet(identity, limit()));
   const subnet = parseSubnet(cidr);
-  const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs });
+  const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs, accessAddresses });
   const made = [make()];
   await made[0]!.start([], limit());
   return {
@@ -82,10 +90,12 @@ export async function openBed({ watchMs = 3_600_000 } = {}): Promise<Bed> {
   };
 }
 
-/** Runs a program in a network namespace. Returns its code and words, whatever the code. */
-export function inside(netns: string, file: string, ...args: string[]) {
+/** Runs a program in a network namespace, or in our own. Returns its code and words, whatever the code. */
+export function inside(netns: string | undefined, file: string, ...args: string[]) {
   const okCodes = Array.from({ length: 256 }, (_, code) => code);
-  return run('ip', ['netns', 'exec', netns, file, ...args], { signal: limit(), timeoutMs: 15_000, okCodes });
+  const options = { signal: limit(), timeoutMs: 15_000, okCodes };
+  if (netns === undefined) return run(file, args, options);
+  return run('ip', ['netns', 'exec', netns, file, ...args], options);
 }
 
 export const pings = async (netns: string, address: string): Promise<boolean> =>
@@ -98,7 +108,7 @@ fetch(process.argv[1], { signal: AbortSignal.timeout(2000) })
 `;
 
 /** Body of a page as seen from a namespace, or undefined where there is no answer within 2 s. */
-export async function get(netns: string, url: string): Promise<string | undefined> {
+export async function get(netns: string | undefined, url: string): Promise<string | undefined> {
   const { code, stdout } = await inside(netns, process.execPath, '-e', CLIENT, url);
   return code === 0 ? stdout : undefined;
 }
