@@ -69,12 +69,16 @@ test.each([6, -6])(
     const before = await steadyPids();
     const { restartCount } = (await instance('crash-0')).status;
     const { last } = await lastEvent();
+    const { uptimeMs } = await client.status();
     writeFileSync(`${skerry.dataDir}.clock`, String(hours * HOUR_MS));
     const begunMs = performance.now();
     const tookMs = takenMs();
     await pause(3000); // three checks of each guest are due: that nothing else happens is what is tested
     expect(takenMs() - tookMs).toBeLessThan(1500);
     expect(await steadyPids()).toEqual(before);
+    const ranMs = (await client.status()).uptimeMs - uptimeMs;
+    expect(ranMs).toBeGreaterThanOrEqual(3000);
+    expect(ranMs).toBeLessThan(60_000);
 
     // one that waits is tried again when its pause is over: 8 s the sixth time, twice as much the next
     await eventually(

@@ -133,7 +133,7 @@ export function registerServer(program: Command, context: Context): void {
         const { items } = await client.instance.list({ project: context.project });
         const counts = Object.entries(status.instances).map(([phase, count]) => `${count} ${phase}`);
         const head = [
-          `skerry     ${status.version}, process ${status.pid}, up ${formatMillis(Date.now() - Date.parse(status.startedAt))}, ${formatBytes(status.memory.rssBytes)} of memory`,
+          `skerry     ${status.version}, process ${status.pid}, up ${formatMillis(status.uptimeMs)}, ${formatBytes(status.memory.rssBytes)} of memory`,
           `nodes      ${status.nodes.ready} of ${status.nodes.total} ready`,
           `instances  ${counts.join(', ') || 'none'}`,
           `holds      ${status.workloads} workloads, ${status.images} images, ${status.volumes} volumes; store ${formatBytes(status.store.bytes)}`,

@@ -13,6 +13,7 @@ type SystemRoute = 'healthz' | 'openapi' | 'status' | 'doctor' | 'apply' | 'dele
 export function systemRoutes(core: Core, operations: Operations): Pick<Handlers, SystemRoute> {
   const { view, clock } = core;
   const startedAt = new Date(clock.nowMs()).toISOString();
+  const beganMs = clock.monotonicMs();
   let description: Record<string, unknown> | undefined;
   const count = (collection: 'workloads' | 'images' | 'volumes') => [...view.all(collection)].length;
 
@@ -34,6 +35,7 @@ export function systemRoutes(core: Core, operations: Operations): Pick<Handlers,
           node: core.nodeName,
           pid: process.pid,
           startedAt,
+          uptimeMs: Math.round(clock.monotonicMs() - beganMs),
           revision: view.revision,
           nodes: { ready: nodes.filter((node) => node.status.phase === 'ready').length, total: nodes.length },
           workloads: count('workloads'),

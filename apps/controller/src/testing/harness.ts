@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Client, createClient } from '@skerry/contract';
 import { createMemoryStore, openSqliteStore, type Store } from '@skerry/store';
+import type { Clock } from '../clock.ts';
 import { type Controller, createController } from '../controller.ts';
 import type { Logger } from '../logger.ts';
 import { createFakeImages, type FakeImages } from './fake-images.ts';
@@ -30,6 +31,7 @@ export interface HarnessOptions {
   readonly node?: FakeNodeOptions | false;
   readonly https?: boolean;
   readonly nodeGraceMs?: number;
+  readonly clock?: Clock;
   /** Puts something between the controller and its store. */
   readonly wrapStore?: (store: Store) => Store;
 }
@@ -54,6 +56,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     node?: FakeNode | undefined;
     httpsPort: number;
   }) => {
+    const clock = options.clock ? { clock: options.clock } : {};
     const grace = options.nodeGraceMs === undefined ? {} : { nodeGraceMs: options.nodeGraceMs };
     const controller = createController({
       store: options.wrapStore?.(store) ?? store,
@@ -62,6 +65,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
       dataDir: folder,
       logger,
       ...grace,
+      ...clock,
     });
     await controller.start();
     const https = options.https ? { https: { host: '127.0.0.1', port: 0 } } : {};
