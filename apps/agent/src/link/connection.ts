@@ -27,9 +27,8 @@ import {
   renewInMs,
   writeCertificate,
 } from './credentials.ts';
+import { Pulse } from './pulse.ts';
 
-/** Tells the controller that the node is there, and routers on the way that the connection is. */
-const PING_MS = 10_000;
 const CONNECT_LIMIT_MS = 15_000;
 const LARGEST_FRAME_BYTES = 64 * 1024 * 1024;
 const MOST_BUFFERED_BYTES = 4 * 1024 * 1024;
@@ -134,23 +133,14 @@ export class ControllerConnection implements ControllerLink {
       headers: { 'skerry-agent': this.#process },
     });
     const over = new AbortController();
-    let isAnswered = true;
-    let ping: NodeJS.Timeout | undefined;
-    const beginPings = () => {
-      ping = setInterval(() => {
-        if (!isAnswered) return socket.terminate();
-        isAnswered = false;
-        socket.ping();
-      }, PING_MS).unref();
-    };
-    socket.on('pong', () => {
-      isAnswered = true;
-    });
+    let pulse: Pulse | undefined;
+    socket.on('pong', () => pulse?.heard());
     return new Promise((resolve, reject) => {
       const peer = createPeer(
         {
           send: (text) =>
             new Promise((sent, failed) => {
+              pulse?.sent();
               const waits = socket.bufferedAmount > MOST_BUFFERED_BYTES;
               socket.send(text, (error) => (error ? failed(error) : sent()));
               if (!waits) sent();
@@ -183,11 +173,11 @@ export class ControllerConnection implements ControllerLink {
       });
       socket.on('error', refused);
       socket.on('message', (data: Buffer, isBinary) => {
-        isAnswered = true;
+        pulse?.heard();
         if (!isBinary) peer.receive(data.toString());
       });
       socket.on('close', () => {
-        clearInterval(ping);
+        pulse?.stop();
         over.abort();
         peer.lost();
         if (this.#open?.socket === socket) this.#open = undefined;
@@ -195,7 +185,11 @@ export class ControllerConnection implements ControllerLink {
       });
       socket.on('open', () => {
         if (this.#closed) return socket.terminate();
-        beginPings();
+        pulse = new Pulse({
+          clock: this.#options.clock,
+          ping: () => socket.ping(),
+          dead: () => socket.terminate(),
+        });
         const open = { peer, socket, link: remoteController(peer, known) };
         this.#open = open;
         this.#renewLater();

@@ -6,6 +6,10 @@ import type { Node } from '@skerry/model';
 import type { Clock } from '../clock.ts';
 
 export interface Absences {
+  /** The agent said nothing for so long, and is taken for gone now: its absence began then. */
+  silent(node: string, forMs: number): void;
+  /** How long it has been away; 0 where it is there. */
+  forMs(node: string): number;
   /** The agent is not there; counts from the first call since it was. */
   began(node: string): void;
   ended(node: string): void;
@@ -19,6 +23,8 @@ export function createAbsences(clock: Pick<Clock, 'monotonicMs'>): Absences {
     began(node) {
       if (!since.has(node)) since.set(node, clock.monotonicMs());
     },
+    silent: (node, forMs) => void since.set(node, clock.monotonicMs() - forMs),
+    forMs: (node) => clock.monotonicMs() - (since.get(node) ?? clock.monotonicMs()),
     ended: (node) => void since.delete(node),
     awayMs(stored, name) {
       if (!stored) return Number.POSITIVE_INFINITY;

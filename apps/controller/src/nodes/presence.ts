@@ -8,6 +8,7 @@ import { keyOf } from '../state/keys.ts';
 import { touched } from '../state/resource.ts';
 
 export const GRACE_MS = 30_000;
+const RETRY_MS = 1000;
 
 export interface Presence {
   /** An agent began to listen; the returned function tells that it ended. */
@@ -28,18 +29,19 @@ export function createPresence(core: Core): Presence {
     timers.get(node)?.();
     timers.delete(node);
   };
-  const expect = (node: string) => {
+  const expect = (node: string, leastMs = 0) => {
     cancel(node);
     if (stopped || (sessions.get(node) ?? 0) > 0) return;
     core.absences.began(node);
+    const inMs = Math.max(leastMs, core.nodeGraceMs - core.absences.forMs(node));
+    const lose = () =>
+      markLost(core, node).catch((error) => {
+        core.logger.error({ err: error, node }, 'the node could not be marked as lost');
+        expect(node, RETRY_MS);
+      });
     timers.set(
       node,
-      core.clock.after(core.nodeGraceMs, () => {
-        markLost(core, node).catch((error) => {
-          core.logger.error({ err: error, node }, 'the node could not be marked as lost');
-          if (!stopped) expect(node);
-        });
-      }),
+      core.clock.after(inMs, () => void lose()),
     );
   };
 
@@ -53,7 +55,10 @@ export function createPresence(core: Core): Presence {
         expect(node);
       };
     },
-    seen: expect,
+    seen(node) {
+      if ((sessions.get(node) ?? 0) === 0) core.absences.ended(node);
+      expect(node);
+    },
     start() {
       for (const { metadata } of core.view.all('nodes')) expect(metadata.name);
     },

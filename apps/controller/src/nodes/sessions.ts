@@ -19,8 +19,8 @@ import type { Change } from '../state/view.ts';
 import type { NodeEntrance } from './join.ts';
 import { checkedLink } from './report-check.ts';
 
-/** Agents say something every ten seconds (their own ping); one that misses two and a half is not there. */
-const SILENCE_MS = 25_000;
+/** Agents say something every 14 s (their own ping); one that misses two is not there. */
+const SILENCE_MS = 30_000;
 /** Of a connection that another one would take the place of. */
 const ANSWER_LIMIT_MS = 2000;
 const LARGEST_FRAME_BYTES = 32 * 1024 * 1024;
@@ -86,7 +86,10 @@ export function createSessions({ core, link, entrance, attach }: SessionsOptions
     let cancelSilence = () => {};
     const heard = () => {
       cancelSilence();
-      cancelSilence = clock.after(SILENCE_MS, () => socket.terminate());
+      cancelSilence = clock.after(SILENCE_MS, () => {
+        core.absences.silent(node, SILENCE_MS);
+        socket.terminate();
+      });
     };
     heard();
     socket.on('ping', heard);
