@@ -6,6 +6,7 @@ import { registerCompletion } from './commands/completion.ts';
 import { registerEvent } from './commands/event.ts';
 import { registerFunction } from './commands/function.ts';
 import { registerImage } from './commands/image.ts';
+import { registerLab } from './commands/lab.ts';
 import { registerNode } from './commands/node.ts';
 import { registerOperation } from './commands/operation.ts';
 import { registerProject } from './commands/project.ts';
@@ -41,6 +42,7 @@ export function createProgram(): Command {
   registerVolume(program, context);
   registerNode(program, context);
   registerAccessNetwork(program, context);
+  registerLab(program, context);
   registerProject(program, context);
   registerOperation(program, context);
   registerEvent(program, context);

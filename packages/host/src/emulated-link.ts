@@ -3,12 +3,10 @@
  * end. Its file of parameters is the truth: whoever changes it tells the process, and one that is started again reads the same.
  */
 import { renameSync, writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { SkerryError } from '@skerry/model';
-import { commandLine } from './command-line.ts';
-import { processesWithArgument } from './find-process.ts';
+import { programsBelow } from './find-process.ts';
 import { netnsPath } from './netns.ts';
-import { type ProcessRef, processRef, signalProcess } from './process.ts';
+import { endProcess, type ProcessRef, processRef, signalProcess } from './process.ts';
 import { run } from './run.ts';
 
 /** One direction of a wire. */
@@ -46,7 +44,7 @@ export function writeWireWays(parametersPath: string, ways: readonly [WireWay, W
 
 /** The process of the wire with this file of parameters; undefined where none runs. */
 export const wireProcess = (parametersPath: string): ProcessRef | undefined =>
-  processesWithArgument(parametersPath).find((ref) => basename(commandLine(ref)[0] ?? '') === 'skerry-link');
+  programsBelow('skerry-link', parametersPath)[0];
 
 /** Starts the wire's process where none runs; both interfaces are there (and down) afterwards. Errors: host_missing, host_command_failed. */
 export async function startEmulatedLink(link: EmulatedLink, signal: AbortSignal): Promise<ProcessRef> {
@@ -67,4 +65,9 @@ export function changeEmulatedLink(parametersPath: string, ways: readonly [WireW
   writeWireWays(parametersPath, ways);
   const running = wireProcess(parametersPath);
   if (running) signalProcess(running, 'SIGHUP');
+}
+
+/** Ends every wire whose file of parameters is below the folder; its interfaces go with it. Idempotent. */
+export async function endEmulatedLinks(folder: string): Promise<void> {
+  await Promise.all(programsBelow('skerry-link', folder).map((ref) => endProcess(ref, 0)));
 }

@@ -3,10 +3,8 @@
  * process does nothing; killing it is a power cut for all that runs inside, and leaves no process and no mount.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { basename } from 'node:path';
 import { SkerryError } from '@skerry/model';
-import { commandLine } from './command-line.ts';
-import { processesWithArgument } from './find-process.ts';
+import { programsBelow } from './find-process.ts';
 import { netnsPath } from './netns.ts';
 import { endProcess, type ProcessRef, processRef } from './process.ts';
 import { run } from './run.ts';
@@ -25,7 +23,7 @@ const START_LIMIT_MS = 10_000;
 
 /** The first process of the machine with this folder; undefined where it is off. */
 export const machineProcess = (folder: string): ProcessRef | undefined =>
-  processesWithArgument(folder).find((ref) => basename(commandLine(ref)[0] ?? '') === 'skerry-machine');
+  programsBelow('skerry-machine', folder)[0];
 
 /** Starts the machine where it is off. Errors: host_missing, host_command_failed. */
 export async function startMachineSpace(space: MachineSpace, signal: AbortSignal): Promise<ProcessRef> {
@@ -38,10 +36,9 @@ export async function startMachineSpace(space: MachineSpace, signal: AbortSignal
   return ref;
 }
 
-/** Ends all that runs inside, at once and without a word to it. Idempotent. */
+/** Ends all that runs in the machines of this folder and below it, at once and without a word to it. Idempotent. */
 export async function cutPower(folder: string): Promise<void> {
-  const first = machineProcess(folder);
-  if (first) await endProcess(first, 0);
+  await Promise.all(programsBelow('skerry-machine', folder).map((first) => endProcess(first, 0)));
 }
 
 /** The words that run a program inside, from its folder `/`. */

@@ -31,8 +31,9 @@ interface Step {
 interface Way {
   readonly latencyMs: number;
   readonly hops: number;
-  /** The first step; absent: one is there already. */
+  /** The first step, and the wire of the last; absent: one is there already. */
   readonly first?: Step;
+  readonly last?: Wire;
 }
 
 /** The shortest way from a router to each one that can be reached: by latency, then by hops, then by the order of the wires. */
@@ -56,6 +57,7 @@ export function shortestWays(plan: LabPlan, cut: ReadonlySet<string>, from: stri
         latencyMs: way.latencyMs + step.wire.latencyMs,
         hops: way.hops + 1,
         first: way.first ?? step,
+        last: step.wire,
       };
       const known = open.get(step.to);
       if (!known || isShorter(longer, known)) open.set(step.to, longer);

@@ -14,7 +14,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isAlive, type ProcessRef, processRef, writeFileDurably } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
@@ -127,7 +127,6 @@ const LOCK_LIMIT_MS = 120_000;
 
 /** Runs `use` alone among all verbs of this lab, also those of other processes. One that died held nothing. Errors: host_timeout. */
 export async function alone<T>(folder: LabFolder, use: () => Promise<T>): Promise<T> {
-  mkdirSync(folder.path, { recursive: true, mode: 0o700 });
   const path = join(folder.path, 'lock');
   const until = performance.now() + LOCK_LIMIT_MS;
   while (!take(path)) {
@@ -146,6 +145,7 @@ export async function alone<T>(folder: LabFolder, use: () => Promise<T>): Promis
 }
 
 function take(path: string): boolean {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 }); // it may have been removed while we waited
   try {
     const file = openSync(path, 'wx', 0o600);
     writeSync(file, JSON.stringify(processRef(process.pid)));
@@ -153,7 +153,7 @@ function take(path: string): boolean {
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return false; // the lab was removed meanwhile: it is made again or the limit tells
+    if (code === 'ENOENT') return false;
     if (code !== 'EEXIST') throw error;
   }
   if (isStale(path)) rmSync(path, { force: true });

@@ -8,6 +8,8 @@ const built = {
   supervisor: 'packages/runtimes/native/build/skerry-run',
   launcher: 'packages/host/native/build/skerry-launch',
   leaseGuard: 'packages/host/native/build/skerry-lease',
+  labLink: 'packages/host/native/build/skerry-link',
+  labMachine: 'packages/host/native/build/skerry-machine',
 } as const;
 
 export type BuiltPart = keyof typeof built;

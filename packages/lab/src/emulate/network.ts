@@ -1,0 +1,228 @@
+/**
+ * The network of a lab on this machine: a namespace for each part, wires and short lines between them, routes, cuts. Each function
+ * makes what is missing of what the state describes; all may be repeated, and none depends on what another process did before.
+ */
+import { chmodSync, mkdirSync } from 'node:fs';
+import {
+  changeEmulatedLink,
+  ipJson,
+  listNetns,
+  netnsPath,
+  nftApply,
+  setNetnsSysctls,
+  startEmulatedLink,
+  type WireWay,
+  writeWireWays,
+} from '@skerry/host';
+import {
+  attachLines,
+  clientLines,
+  cutScript,
+  deafDevices,
+  machineLines,
+  ROUTE_OWNER,
+  routeLines,
+  routerLines,
+  shortLine,
+} from '../lines.ts';
+import {
+  type LabClient,
+  type LabPlan,
+  type Machine,
+  named,
+  netnsPrefix,
+  type Router,
+  type Wire,
+} from '../plan.ts';
+import { type Attachments, type Route, routesOf } from '../routes.ts';
+import type { LabState } from '../state.ts';
+import { type Bench, ip } from './tools.ts';
+
+const FORWARDS = {
+  'net.ipv4.ip_forward': '1',
+  'net.ipv4.conf.all.send_redirects': '0',
+  'net.ipv4.conf.default.send_redirects': '0',
+};
+/** Packets may come by another way than answers go: during a handover, and where a wire drops one direction. */
+const EITHER_WAY = { 'net.ipv4.conf.all.rp_filter': '0', 'net.ipv4.conf.default.rp_filter': '0' };
+
+export const routerOf = (plan: LabPlan, name: string): Router =>
+  named('site or access point', plan.routers, name);
+
+/** What routing goes by. */
+export const attachmentsOf = ({ plan, cuts, attached, off }: LabState): Attachments => ({
+  cut: new Set(Object.keys(cuts).filter((name) => cuts[name]!.from === undefined)),
+  clients: new Map(Object.entries(attached)),
+  machines: new Set(plan.machines.map(({ name }) => name).filter((name) => !off.includes(name))),
+});
+
+/** The namespaces of routers, of clients, and of the machines that are on. */
+export async function ensureNamespaces({ state, signal }: Bench): Promise<void> {
+  const { plan, off } = state;
+  const there = new Set(listNetns(netnsPrefix(state.id)));
+  const parts = [
+    ...plan.routers.map((part) => ({ ...part, settings: { ...FORWARDS, ...EITHER_WAY } })),
+    ...plan.clients.map((part) => ({ ...part, settings: EITHER_WAY })),
+    ...plan.machines
+      .filter(({ name }) => !off.includes(name))
+      .map((part) => ({ ...part, settings: undefined })),
+  ].filter(({ netns }) => !there.has(netns));
+  await ip(
+    parts.map(({ netns }) => `netns add ${netns}`),
+    signal,
+  );
+  await Promise.all(
+    parts.map(async ({ netns, settings }) => {
+      if (settings) await setNetnsSysctls(netnsPath(netns), settings, signal);
+    }),
+  );
+  await Promise.all([
+    ...plan.routers.map((router) => ip(routerLines(router), signal, router.netns)),
+    ...plan.clients.map((client) => ip(clientLines(client), signal, client.netns)),
+  ]);
+}
+
+/** A wire as the file has it, with what was changed since. */
+export function wireNow({ changes }: LabState, wire: Wire): Wire {
+  return { ...wire, ...changes[wire.name] };
+}
+
+function waysOf(state: LabState, wire: Wire): [WireWay, WireWay] {
+  const { latencyMs, bandwidthBps, loss } = wireNow(state, wire);
+  const way = { delayUs: latencyMs * 1000, rateBps: bandwidthBps, lossPpm: loss * 1e6 };
+  return [way, way];
+}
+
+/** The wires, each by a process of its own; one that was killed is started again. */
+export async function ensureWires({ folder, state, programs, signal }: Bench): Promise<void> {
+  const { plan } = state;
+  mkdirSync(folder.wire(''), { recursive: true, mode: 0o700 });
+  const up = new Map<string, string[]>();
+  await Promise.all(
+    plan.wires.map(async (wire) => {
+      const ends = wire.between.map((name) => routerOf(plan, name).netns) as [string, string];
+      writeWireWays(folder.wire(wire.name), waysOf(state, wire));
+      const { device } = wire;
+      await startEmulatedLink(
+        {
+          program: programs.link,
+          parametersPath: folder.wire(wire.name),
+          ends: [
+            { netns: ends[0], device },
+            { netns: ends[1], device },
+          ],
+        },
+        signal,
+      );
+      for (const netns of ends)
+        up.set(netns, [...(up.get(netns) ?? []), `link set dev ${device} addrgenmode none up`]);
+    }),
+  );
+  await Promise.all([...up].map(([netns, lines]) => ip(lines, signal, netns)));
+}
+
+export function changeWire({ folder, state }: Bench, wire: Wire): void {
+  changeEmulatedLink(folder.wire(wire.name), waysOf(state, wire));
+}
+
+/** The line of a machine to its site. */
+export async function connectMachine({ state, signal }: Bench, machine: Machine): Promise<void> {
+  const site = routerOf(state.plan, machine.site);
+  await ip([shortLine(site.netns, machine.device, machine.netns, 'eth0')], signal);
+  await Promise.all([
+    ip([`link set dev ${machine.device} addrgenmode none up`], signal, site.netns),
+    ip(machineLines(state.plan, machine, site.address), signal, machine.netns),
+  ]);
+}
+
+/** Takes the machine's namespace and its line away: what a machine without power is. */
+export async function disconnectMachine({ state, signal }: Bench, machine: Machine): Promise<void> {
+  await ip([`link del dev ${machine.device}`], signal, routerOf(state.plan, machine.site).netns);
+  await ip([`netns del ${machine.netns}`], signal);
+}
+
+/** The interface by which a client is attached now: its own one, and there is at most one but during a handover. */
+export async function clientDevices({ signal }: Bench, client: LabClient): Promise<string[]> {
+  const rows = await ipJson<{ ifname: string }>(['-n', client.netns, 'link'], signal);
+  return rows.map(({ ifname }) => ifname).filter((name) => /^eth[01]$/.test(name));
+}
+
+/** A line from a client to an access point, up at both ends; nothing is led over it yet. */
+export async function drawLine(
+  { state, signal }: Bench,
+  client: LabClient,
+  accessPoint: string,
+  own: string,
+): Promise<void> {
+  const router = routerOf(state.plan, accessPoint);
+  await ip([shortLine(router.netns, client.device, client.netns, own)], signal);
+  await ip([`link set dev ${client.device} addrgenmode none up`], signal, router.netns);
+  await ip([`link set dev ${own} addrgenmode none up`], signal, client.netns);
+}
+
+/** The client sends by this line from now on. */
+export const sendBy = (
+  { state, signal }: Bench,
+  client: LabClient,
+  accessPoint: string,
+  own: string,
+): Promise<void> =>
+  ip(attachLines(client, own, routerOf(state.plan, accessPoint).address), signal, client.netns);
+
+/** Drops what arrives over wires that are cut; where nothing is, nothing is dropped. */
+export async function applyCuts({ state, signal }: Bench, routers: readonly string[]): Promise<void> {
+  await Promise.all(
+    routers.map((name) =>
+      nftApply(cutScript(deafDevices(state, name)), signal, routerOf(state.plan, name).netns),
+    ),
+  );
+}
+
+interface RouteRow {
+  readonly dst: string;
+  readonly gateway?: string;
+  readonly dev: string;
+}
+
+/** What the routers have. */
+export async function readRoutes({ state, signal }: Bench): Promise<Map<string, Route[]>> {
+  const all = await Promise.all(
+    state.plan.routers.map(async ({ name, netns }) => {
+      const rows = await ipJson<RouteRow>(
+        ['-n', netns, '-4', 'route', 'show', 'proto', `${ROUTE_OWNER}`],
+        signal,
+      );
+      const routes = rows.map(({ dst, gateway, dev }) => ({
+        ...{ to: dst, device: dev },
+        ...(gateway === undefined ? {} : { via: gateway }),
+      }));
+      return [name, routes] as const;
+    }),
+  );
+  return new Map(all);
+}
+
+/**
+ * From the routes that the routers have to those of the state; `first`: routers that must know before the others. Routes that a
+ * vanished interface took along are gone already.
+ */
+export async function applyRoutes(
+  { state, signal }: Bench,
+  have: ReadonlyMap<string, readonly Route[]>,
+  first: readonly string[] = [],
+): Promise<void> {
+  const want = routesOf(state.plan, attachmentsOf(state));
+  const apply = async ({ name, netns }: Router) => {
+    const lines = routeLines(have.get(name) ?? [], want.get(name) ?? []);
+    if (lines.length > 0) await ip(lines, signal, netns, /No such process|Cannot find device/);
+  };
+  const isFirst = ({ name }: Router) => first.includes(name);
+  await Promise.all(state.plan.routers.filter(isFirst).map(apply));
+  await Promise.all(state.plan.routers.filter((router) => !isFirst(router)).map(apply));
+}
+
+/** A folder that only we read. */
+export function ownFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  chmodSync(path, 0o700);
+}
