@@ -23,10 +23,11 @@ import {
   drawLine,
   ensureNamespaces,
   ensureWires,
+  hasDevice,
   readRoutes,
   sendBy,
 } from './emulate/network.ts';
-import type { Bench, LabPrograms } from './emulate/tools.ts';
+import { type Bench, ip, type LabPrograms } from './emulate/tools.ts';
 import { CONTROLLER, type LabFile, parseLabFile } from './lab-file.ts';
 import { named, planLab } from './plan.ts';
 import { alone, drawLabId, type LabFolder, type LabState, labFolder, readLab, writeLab } from './state.ts';
@@ -161,12 +162,21 @@ async function build(bench: Bench, file: LabFile, onStep: (text: string) => void
   });
 }
 
-/** The line of a client to where it is attached, where it has none. */
+/** The line of a client to where it is attached, made anew where a handover was interrupted. */
 async function attach(bench: Bench, name: string): Promise<void> {
-  const at = bench.state.attached[name];
+  const { signal, state } = bench;
+  const client = named('client', state.plan.clients, name);
+  const at = state.attached[name];
+  const devices = await clientDevices(bench, client);
+  const fits = at !== undefined && devices.length === 1 && (await hasDevice(bench, at, client.device));
+  if (!fits)
+    await ip(
+      devices.map((device) => `link del dev ${device}`),
+      signal,
+      client.netns,
+    );
   if (at === undefined) return;
-  const client = named('client', bench.state.plan.clients, name);
-  const [device] = await clientDevices(bench, client);
-  if (device === undefined) await drawLine(bench, client, at, 'eth0');
-  await sendBy(bench, client, at, device ?? 'eth0');
+  const own = fits ? devices[0]! : 'eth0';
+  await drawLine(bench, client, at, own);
+  await sendBy(bench, client, at, own);
 }

@@ -80,16 +80,25 @@ export async function moveClient(options: VerbOptions, name: string, accessPoint
     async (bench, before) => {
       if (before.attached[name] === accessPoint) return;
       const client = named('client', bench.state.plan.clients, name);
-      const old = await clientDevices(bench, client);
+      const found = await clientDevices(bench, client);
+      const interrupted = found.length > 1 ? found : []; // a handover that was never finished
+      await ip(
+        interrupted.map((device) => `link del dev ${device}`),
+        bench.signal,
+        client.netns,
+      );
+      const old = found.filter((device) => !interrupted.includes(device));
       const fresh = old.includes('eth0') ? 'eth1' : 'eth0';
-      if (old.length > 1) await ip([`link del dev ${fresh}`], bench.signal, client.netns); // a handover that was interrupted
       const have = await readRoutes(bench);
       await drawLine(bench, client, accessPoint, fresh);
       const begun = performance.now();
       await Promise.all([applyRoutes(bench, have, [accessPoint]), sendBy(bench, client, accessPoint, fresh)]);
       switchedMs = performance.now() - begun;
-      const left = old.filter((device) => device !== fresh).map((device) => `link del dev ${device}`);
-      await ip(left, bench.signal, client.netns);
+      await ip(
+        old.map((device) => `link del dev ${device}`),
+        bench.signal,
+        client.netns,
+      );
     },
   );
   const body = { spec: { attachedTo: accessPoint } };

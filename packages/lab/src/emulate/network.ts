@@ -147,6 +147,12 @@ export async function clientDevices({ signal }: Bench, client: LabClient): Promi
   return rows.map(({ ifname }) => ifname).filter((name) => /^eth[01]$/.test(name));
 }
 
+/** Whether a router has this interface. */
+export async function hasDevice({ state, signal }: Bench, router: string, device: string): Promise<boolean> {
+  const rows = await ipJson<{ ifname: string }>(['-n', routerOf(state.plan, router).netns, 'link'], signal);
+  return rows.some(({ ifname }) => ifname === device);
+}
+
 /** A line from a client to an access point, up at both ends; nothing is led over it yet. */
 export async function drawLine(
   { state, signal }: Bench,
