@@ -37,6 +37,8 @@ import { createOperations } from './operations/runner.ts';
 import { createPlacement } from './placement/place.ts';
 import { DEFAULT_PROJECT, putProject } from './projects/accept.ts';
 import { projectRoutes } from './projects/routes.ts';
+import { createServiceAddresses } from './services/addresses.ts';
+import { createServiceNetwork } from './services/network.ts';
 import { keyOf, partsOf } from './state/keys.ts';
 import { createLocks } from './state/locks.ts';
 import { type Change, createView } from './state/view.ts';
@@ -77,6 +79,8 @@ export function createController(options: ControllerOptions): Controller {
   // The ledger tells placement what is taken, and placement finds free addresses in the ledger.
   const ledger: Ledger = createLedger((key, claim) => placement.live.claimed(key, claim));
   const placement = createPlacement(view, ledger);
+  const serviceAddresses = createServiceAddresses(view);
+  const serviceNetwork = createServiceNetwork(view, placement.topology, clock);
   const events = createEventLog(store, clock, logger);
   const nodes = new Map<string, NodeLink>();
   const core: Core = {
@@ -84,6 +88,8 @@ export function createController(options: ControllerOptions): Controller {
     view,
     ledger,
     placement,
+    serviceAddresses,
+    serviceNetwork,
     locks: createLocks(),
     events,
     images,
@@ -156,6 +162,7 @@ export function createController(options: ControllerOptions): Controller {
       sockets.close();
       await doors.close();
       presence.stop();
+      serviceNetwork.stop();
       await operations.stop();
       await reconciler.stop();
       // What was accepted is finished, its events with it.

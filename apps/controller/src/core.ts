@@ -13,6 +13,8 @@ import type { Logger } from './logger.ts';
 import type { Absences } from './nodes/absences.ts';
 import { explainLines } from './placement/explain.ts';
 import type { Placement } from './placement/place.ts';
+import type { ServiceAddresses } from './services/addresses.ts';
+import type { ServiceNetwork } from './services/network.ts';
 import { createDraft, type Draft } from './state/draft.ts';
 import { partsOf } from './state/keys.ts';
 import type { Locks } from './state/locks.ts';
@@ -24,6 +26,8 @@ export interface Core {
   readonly view: View;
   readonly ledger: Ledger;
   readonly placement: Placement;
+  readonly serviceAddresses: ServiceAddresses;
+  readonly serviceNetwork: ServiceNetwork;
   readonly locks: Locks;
   readonly events: EventLog;
   readonly images: ImageStore;
@@ -91,6 +95,7 @@ export function planOnce<T>(
   const world: World = {
     candidate: (name) => candidate(core.view, name),
     onlyNode: () => onlyNode(core.view),
+    serviceAddress: (key, uid) => core.serviceAddresses.give(key, uid),
     why: (asked) => (options.explains ? explainLines(core, draft, asked) : []),
     place: (asked) => core.placement.place(draft, asked),
     ledger: core.ledger,

@@ -36,6 +36,10 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
       if (wantsChanged(one)) for (const node of waiting.keys()) dirty.add(node);
     }
   });
+  core.serviceNetwork.onChange((nodes) => {
+    for (const node of nodes) dirty.add(node);
+    if (!isPaced) wakeSome();
+  });
   let isPaced = false;
   const wakeSome = () => {
     let left = WOKEN_AT_ONCE;
@@ -171,7 +175,8 @@ function desiredState(core: Core, node: string): DesiredState {
     images.add(spec.imageDigest);
     if (spec.cdromDigest !== undefined) images.add(spec.cdromDigest);
   }
-  return { generation: view.revision, instances, volumes, images: [...images] };
+  const network = core.serviceNetwork.of(node);
+  return { generation: view.revision, instances, volumes, images: [...images], network };
 }
 
 function register(draft: Draft, report: NodeReport, now: string): void {

@@ -20,6 +20,7 @@ export interface FakeNode {
 export interface FakeNodeOptions {
   readonly name?: string;
   readonly subnet?: string;
+  readonly underlay?: string;
   readonly memoryMiB?: number;
   readonly cpus?: number;
   readonly overheadBytes?: NodeReport['overheadBytes'];
@@ -33,6 +34,7 @@ export function nodeReport(options: FakeNodeOptions = {}): NodeReport {
       version: '0.1.0',
       kernel: '6.1',
       subnet: options.subnet ?? '10.90.0.0/24',
+      ...(options.underlay !== undefined && { underlay: options.underlay }),
       capacity: {
         cpus: options.cpus ?? 4,
         memoryBytes: (options.memoryMiB ?? 8192) * MIB,

@@ -36,6 +36,8 @@ export interface World {
   readonly onlyNode: () => string | undefined;
   /** Where an instance goes. Errors: manifest_invalid. */
   readonly place: (asked: Asked) => Answer;
+  /** The virtual address of a workload: the one that it has, or a free one. Errors: address_exhausted. */
+  readonly serviceAddress: (key: string, uid: string) => string;
   /** In a plan: for every node why or why not, asked before the room is taken. */
   readonly why: (asked: Asked) => string[];
   readonly ledger: Ledger;
@@ -342,6 +344,9 @@ export function converge(
     replicas: current.length,
     ready,
     ...(deleting ? { reason: `is being deleted, ${instances.size} to go` } : reason && { reason }),
+    ...(workload.spec.ports?.length && {
+      serviceAddress: workload.status.serviceAddress ?? world.serviceAddress(key, workload.metadata.uid),
+    }),
     ...(workload.status.imageDigest !== undefined && { imageDigest: workload.status.imageDigest }),
     ...(workload.status.cdromDigest !== undefined && { cdromDigest: workload.status.cdromDigest }),
   };

@@ -242,6 +242,12 @@ export const WorkloadStatus = Type.Object({
   observedGeneration: Type.Integer(),
   replicas: Type.Integer(),
   ready: Type.Integer(),
+  serviceAddress: Type.Optional(
+    Type.String({
+      description:
+        'Virtual IPv4 address of its ports: at every node it leads to the nearest healthy instance',
+    }),
+  ),
   /** Why not all replicas are ready, in a sentence. */
   reason: Type.Optional(Type.String()),
   /** The image that the name stood for when the spec was accepted: `sha256:…`. */

@@ -59,7 +59,7 @@ export interface Topology {
   forget(beforeMs: number): number;
   /** The sites as `accessPoint` sees them; valid until the next change. Errors: not_found. */
   order(accessPoint: string): SiteOrder;
-  /** Errors: not_found. */
+  /** From a site as well: of two nodes. Errors: not_found. */
   distance(accessPoint: string, site: string): Distance;
   /** The links of the modelled path; empty when there is none. Errors: not_found. */
   path(accessPoint: string, site: string): Hop[];
@@ -269,7 +269,7 @@ export function createTopology(options: TopologyOptions = {}): Topology {
       return entry.order;
     },
     distance(accessPoint, site) {
-      const source = find(accessPoint, 'access-point');
+      const source = find(accessPoint);
       const vertex = find(site, 'site');
       const { search } = searchFrom(source);
       const at = settle(search, vertex);
