@@ -1,8 +1,9 @@
 /**
  * Services on Linux: the table, a route per virtual address, and the end of connections whose backend is gone.
  *
- * A virtual address is routed to the bridge, where nobody has it: so the node itself has a way to it at all (with the
- * gateway's address, which every guest of every node can answer), and what no rule leads elsewhere is refused.
+ * A virtual address is routed to loopback, though it is none of the node's own: so the node itself has a way to it at all
+ * (with the gateway's address, which every guest of every node can answer), and what no rule leads elsewhere is refused.
+ * Not to the bridge: the kernel would tell guests of a shorter way, and what it tells is counted (ip-sysctl: icmp_ratelimit).
  */
 import { endLed, type Identity, ipJson, type LedConnection, listLed } from '@skerry/host';
 import { asSkerryError } from '@skerry/model';
@@ -33,25 +34,25 @@ const pairsOf = (services: readonly NetworkService[]): Map<string, LedConnection
   );
 
 export function createServices({ identity, subnet, lines, logger }: ServicesOptions): Services {
-  const { bridge } = identity;
   let script: string | undefined;
   let pairs: Map<string, LedConnection> | undefined;
 
+  /** Data folders on one machine may have the same address: each has a route of its own. */
+  const way = `dev lo src ${subnet.gateway} metric ${(Number.parseInt(identity.id, 16) >>> 1) + 1} proto ${ROUTE_PROTO}`;
+
   const route = async (services: readonly NetworkService[], signal: AbortSignal) => {
-    const args = ['-4', 'route', 'show', 'proto', String(ROUTE_PROTO), 'dev', bridge];
+    const args = ['-4', 'route', 'show', 'dev', 'lo', 'proto', String(ROUTE_PROTO), 'src', subnet.gateway];
     const found = new Set((await ipJson<{ dst: string }>(args, signal)).map(({ dst }) => dst));
     const wanted = new Set(services.map(({ address }) => address));
     const added = [...wanted].filter((address) => !found.has(address));
     const gone = [...found].filter((address) => !wanted.has(address));
     await lines.ip(
       [
-        ...added.map(
-          (address) => `route replace ${address}/32 dev ${bridge} src ${subnet.gateway} proto ${ROUTE_PROTO}`,
-        ),
-        ...gone.map((address) => `route del ${address}/32 dev ${bridge}`),
+        ...added.map((address) => `route replace ${address}/32 ${way}`),
+        ...gone.map((address) => `route del ${address}/32 ${way}`),
       ],
-      (text) => text.includes('No such process'),
-    ); // ESRCH: it is gone already
+      (text) => text.includes('No such process'), // ESRCH: it is gone already
+    );
   };
 
   /** After a start it is not known what was before: the kernel tells. */

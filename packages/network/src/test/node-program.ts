@@ -4,10 +4,11 @@
  */
 import { createInterface } from 'node:readline';
 import { endProcess, type ProcessRef } from '@skerry/host';
-import type { NetworkService, OverlayPeer } from '../index.ts';
+import type { AttachRequest, NetworkService, OverlayPeer } from '../index.ts';
 import { type Bed, get, inside, limit, openBed, serve, tracesOf } from './bed.ts';
 
 let bed: Bed;
+const requests = new Map<string, AttachRequest>();
 const servers = new Map<string, ProcessRef>();
 
 const verbs = {
@@ -21,6 +22,7 @@ const verbs = {
     const netns = bed.netnsOf(request);
     const server = await serve(netns, port, name);
     servers.set(request.uid, server);
+    requests.set(request.uid, request);
     return { uid: request.uid, address: request.address, netns };
   },
   async detach({ uid }: { uid: string }) {
@@ -32,9 +34,10 @@ const verbs = {
   setPeers: ({ peers }: { peers: OverlayPeer[] }) => bed.network.setPeers(peers, limit()),
   setServices: ({ services }: { services: NetworkService[] }) => bed.network.setServices(services, limit()),
   /** Another program on the same data folder takes over. */
-  async again() {
+  async again({ keep }: { keep: string[] }) {
     const next = bed.again();
-    await next.start([], limit());
+    const kept = keep.flatMap((uid) => requests.get(uid) ?? []);
+    await next.start(kept, limit());
     bed = { ...bed, network: next };
   },
   async run({ netns, argv }: { netns?: string; argv: [string, ...string[]] }) {

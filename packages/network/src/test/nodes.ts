@@ -27,7 +27,8 @@ export interface RemoteNode {
   detach(guest: RemoteGuest): Promise<void>;
   setPeers(peers: readonly OverlayPeer[]): Promise<void>;
   setServices(services: readonly NetworkService[]): Promise<void>;
-  again(): Promise<void>;
+  /** Another program on the same data folder takes over, with these guests. */
+  again(keep?: readonly RemoteGuest[]): Promise<void>;
   /** In a guest, or in the node itself. */
   run(
     from: RemoteGuest | undefined,
@@ -151,7 +152,7 @@ export async function openNodes(subnets: readonly string[]): Promise<Nodes> {
         detach: ({ uid }) => ask('detach', { uid }),
         setPeers: (peers) => ask('setPeers', { peers }),
         setServices: (services) => ask('setServices', { services }),
-        again: () => ask('again'),
+        again: (keep = []) => ask('again', { keep: keep.map(({ uid }) => uid) }),
         run: (from, ...argv) => ask('run', { netns: from?.netns, argv }),
         get: (from, url) => ask('get', { netns: from?.netns, url }),
         close: () => ask('close'),
