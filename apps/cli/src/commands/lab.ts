@@ -29,13 +29,14 @@ export function registerLab(program: Command, context: Context): void {
     .addOption(new Option('--lab <name>', 'which lab, where several are up').env('SKERRY_LAB'));
   const options = () => lab.opts<LabOptions>();
   const labsDir = () => resolve(options().labs);
+  const labName = () => options().lab || undefined; // an empty variable names none
 
   /** Runs `use` on the lab that is meant, with short programs started quickly. */
   async function onLab<T>(
     use: (verb: VerbOptions, room: typeof import('@skerry/lab')) => Promise<T>,
   ): Promise<T> {
     const room = await import('@skerry/lab');
-    const folder = room.chooseLab(labsDir(), options().lab);
+    const folder = room.chooseLab(labsDir(), labName());
     return withTools((programs) => use({ folder, programs, signal: new AbortController().signal }, room));
   }
 
@@ -89,7 +90,7 @@ export function registerLab(program: Command, context: Context): void {
     .description('end the lab and remove everything of it')
     .action(async () => {
       const room = await import('@skerry/lab');
-      const { lab: name } = options();
+      const name = labName();
       const known = room.listLabs(labsDir());
       if (known.length === 0 || (name !== undefined && !known.includes(name)))
         return context.output.say(name === undefined ? 'no lab is up' : `there is no lab ${name}`);

@@ -1,0 +1,207 @@
+// The lab of examples/labs/harbour.yaml: real agents, real guests and real packets on one machine.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Client, Instance, Node } from '@skerry/model';
+import { eventually } from '@skerry/testkit';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type RunningLab, startLab } from '../support/lab.ts';
+import { ROOT, skerry } from '../support/program.ts';
+
+let lab: RunningLab;
+let upMs: number;
+beforeAll(async () => {
+  const begun = performance.now();
+  lab = await startLab(join(ROOT, 'examples/labs/harbour.yaml'));
+  upMs = performance.now() - begun;
+}, 120_000);
+
+let left: string[] | undefined;
+afterAll(async () => {
+  if (!left) await lab?.down();
+});
+
+const TOLERANCE_MS = 5; // routers on the way, and a machine that has other work
+const expectRoundTrip = async (from: string, to: string, modelledMs: number) => {
+  const measured = await lab.roundTripMs(from, to);
+  expect(measured).toBeGreaterThanOrEqual(modelledMs);
+  expect(measured).toBeLessThan(modelledMs + TOLERANCE_MS);
+};
+const helloNode = async () => {
+  const [instance] = await lab.ask<Instance[]>('workload', 'instances');
+  return instance!.spec.node!;
+};
+const hello = async (from: string) =>
+  (await lab.exec(from, 'curl', '-sS', '-m', '3', `http://${await helloNode()}:8080/cgi-bin/whoami`)).stdout;
+
+test('an edge of four sites is up within 30 s, its nodes at their sites, its guests ready', async () => {
+  expect(upMs).toBeLessThan(30_000);
+  const nodes = await lab.ask<Node[]>('node', 'list');
+  expect(nodes.map(({ metadata, spec, status }) => [metadata.name, spec.site, status.phase])).toEqual([
+    ['distant-node', 'data-centre', 'ready'],
+    ['harbour-node', 'harbour', 'ready'],
+    ['tower-1-node', 'hill', 'ready'],
+    ['tower-2-node', 'pier', 'ready'],
+  ]);
+  const picture = await lab.lab('status');
+  for (const words of ['○ phone-1', '25ms 500Mbit', '■ controller (answers', 'hello-0 running'])
+    expect(picture).toContain(words);
+});
+
+test('round trips are those of the model, and a guest answers through the network', async () => {
+  await expectRoundTrip('phone-1', 'distant-node', 2 * (2 + 25));
+  await expectRoundTrip('phone-2', 'harbour-node', 2 * (1 + 3));
+  await expectRoundTrip('phone-1', 'tower-1-node', 0);
+  expect(await hello('phone-1')).toBe('hello-0 says hello\n');
+});
+
+test('the machine itself reaches nothing of the lab, and nothing of the lab is an interface of the machine', async () => {
+  const { links, machines, subnet } = await labJson();
+  expect(links).toHaveLength(9);
+  const address = machines.find(({ name }) => name === 'controller')!.address;
+  const begins = `${subnet.split('.').slice(0, 2).join('.')}.`;
+  expect(address.startsWith(begins)).toBe(true);
+  expect(execFileSync('ip', ['-o', '-4', 'addr'], { encoding: 'utf8' })).not.toContain(` ${address}/`);
+  expect(execFileSync('ip', ['-o', '-4', 'route'], { encoding: 'utf8' })).not.toContain(begins);
+});
+
+interface LabJson {
+  readonly subnet: string;
+  readonly links: readonly { name: string; cut: string | null }[];
+  readonly machines: readonly { name: string; address: string; phase: string }[];
+}
+const labJson = async () => JSON.parse(await lab.lab('status', '--output', 'json')) as LabJson;
+
+test('a cut link is routed around, and used again when it is healed', async () => {
+  await lab.lab('cut', 'backbone');
+  await expectRoundTrip('phone-1', 'distant-node', 2 * 40);
+  await lab.lab('cut', 'detour');
+  expect(await lab.roundTripMs('phone-1', 'distant-node')).toBeUndefined();
+  await lab.lab('heal', 'backbone');
+  await expectRoundTrip('phone-1', 'distant-node', 2 * (2 + 25));
+  await lab.lab('heal', 'detour');
+  expect(await hello('phone-2')).toBe('hello-0 says hello\n');
+});
+
+test('a link that drops one direction is a half-open partition: nobody routes around it', async () => {
+  await lab.lab('cut', 'air-cell', '--from', 'pier');
+  expect(await lab.roundTripMs('phone-2', 'pier')).toBeUndefined();
+  const { links } = await labJson();
+  expect(links.find(({ name }) => name === 'air-cell')).toMatchObject({ cut: 'pier' });
+  await lab.lab('heal', 'air-cell');
+  await expectRoundTrip('phone-2', 'pier', 2);
+});
+
+test('latency and loss change while packets go', async () => {
+  await lab.lab('change', 'air-cell', '--latency', '7.5ms', '--loss', '30%');
+  const { stdout } = await lab.exec('phone-2', 'ping', '-c', '200', '-i', '0.005', '-W', '1', 'pier');
+  const received = Number(/(\d+) received/.exec(stdout)![1]);
+  // each way loses 30 %: 98 of 200 come back, and six standard deviations are 43
+  expect(received).toBeGreaterThan(55);
+  expect(received).toBeLessThan(141);
+  expect(Number(/= ([\d.]+)\//.exec(stdout)![1])).toBeGreaterThanOrEqual(15);
+  await lab.lab('change', 'air-cell', '--latency', '1ms', '--loss', '0');
+});
+
+// Counts up over one TCP connection and has it echoed; ends with what came back.
+const ECHO = `require('net').createServer((c) => c.pipe(c)).listen(9000, () => console.log('ready'))`;
+const COUNT = (to: string) => `
+const c = require('net').connect(9000, '${to}'); let sent = 0, got = '', gap = 0, last = Date.now();
+c.on('data', (d) => { got += d; gap = Math.max(gap, Date.now() - last); last = Date.now(); });
+const t = setInterval(() => { c.write(sent++ + '\\n'); if (sent === 1) console.log('going'); if (sent === 250) { clearInterval(t); c.end(); } }, 10);
+c.on('close', () => console.log(JSON.stringify({ whole: got === Array.from({ length: sent }, (_, i) => i + '\\n').join(''), gap })));`;
+
+test('a client that moves keeps its address and its connections, and the controller knows', async () => {
+  const server = lab.begin('laptop', process.execPath, '-e', ECHO);
+  await eventually('the server listens', () => server.said().includes('ready'));
+  const client = lab.begin('phone-1', process.execPath, '-e', COUNT('laptop'));
+  const ended = new Promise((resolve) => client.once('close', resolve));
+  try {
+    await eventually('the connection is there', () => client.said().includes('going'));
+    expect(await lab.lab('move', 'phone-1', 'tower-2')).toMatch(/phone-1 is at tower-2, switched within /);
+    await ended;
+    const { whole, gap } = JSON.parse(client.said().split('\n')[1]!) as { whole: boolean; gap: number };
+    expect(whole).toBe(true);
+    expect(gap).toBeLessThan(1000); // at most a packet that TCP had to send again
+  } finally {
+    server.kill('SIGKILL');
+    client.kill('SIGKILL');
+  }
+  const phone = (await lab.ask<Client[]>('client', 'list')).find(
+    ({ metadata }) => metadata.name === 'phone-1',
+  )!;
+  expect(phone).toMatchObject({ spec: { attachedTo: 'tower-2' }, status: { handovers: 1 } });
+  await expectRoundTrip('phone-1', 'distant-node', 2 * (3 + 25));
+  await lab.lab('move', 'phone-1', 'tower-1');
+  await expectRoundTrip('phone-1', 'distant-node', 2 * (2 + 25));
+}, 60_000);
+
+test('a node that loses its power comes back with its guests', async () => {
+  const node = await helloNode();
+  await lab.lab('crash', node);
+  expect((await labJson()).machines.find(({ name }) => name === node)).toMatchObject({ phase: 'off' });
+  expect((await lab.try('exec', node, '--', 'true')).stderr).toContain(`${node} is off`);
+  await lab.lab('start', node);
+  await eventually('the guest answers', async () => (await hello('phone-1')) === 'hello-0 says hello\n');
+}, 60_000);
+
+test('whatever of a lab was killed, up mends it', async () => {
+  const pids = readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || !existsSync(`/proc/${pid}/cmdline`)) return false;
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    return ['wires/gate-hill', 'clients/phone-1'].some((part) => words.includes(join(lab.folder, part)));
+  });
+  expect(pids).toHaveLength(2);
+  for (const pid of pids) process.kill(Number(pid), 'SIGKILL');
+  expect((await lab.try('exec', 'phone-1', '--', 'true')).code).toBe(1);
+  await lab.lab('up', join(ROOT, 'examples/labs/harbour.yaml'));
+  await expectRoundTrip('phone-1', 'distant-node', 2 * (2 + 25));
+}, 60_000);
+
+test('two labs do not meet, and one that changed its file is not mistaken for itself', async () => {
+  const parent = join(lab.folder, '..');
+  const file = join(mkdtempSync(join(tmpdir(), 'skerry-lab-file-')), 'tiny.yaml');
+  const tiny = `apiVersion: skerry/v1
+kind: Lab
+metadata: { name: tiny }
+spec: { controller: { site: here }, nodes: [{ name: only, site: here }] }
+---
+apiVersion: skerry/v1
+kind: Site
+metadata: { name: here }
+spec: {}
+---
+apiVersion: skerry/v1
+kind: AccessPoint
+metadata: { name: cell }
+spec: { type: small-cell, site: here }
+---
+apiVersion: skerry/v1
+kind: Client
+metadata: { name: phone-1 }
+spec: { attachedTo: cell }
+`;
+  writeFileSync(file, tiny);
+  const env = { ...lab.env, SKERRY_LAB: '' };
+  const run = (...args: string[]) => skerry(['lab', ...args], { env });
+  expect(await run('up', file)).toMatchObject({ code: 0 });
+  try {
+    expect((await run('status')).stderr).toContain('several labs are up: add --lab, one of harbour, tiny');
+    expect(await run('exec', '--lab', 'tiny', 'phone-1', '--', 'ping', '-c', '1', 'only')).toMatchObject({
+      code: 0,
+    });
+    writeFileSync(file, tiny.replace('small-cell', 'wifi'));
+    expect((await run('up', file)).stderr).toContain('the lab "tiny" is up with another file');
+  } finally {
+    expect(await run('down', '--lab', 'tiny')).toMatchObject({ code: 0 });
+  }
+  expect(readdirSync(parent)).toEqual(['harbour']);
+  await expectRoundTrip('phone-1', 'tower-1-node', 0);
+}, 60_000);
+
+test('down leaves nothing, and may be repeated', async () => {
+  left = await lab.down();
+  expect(left).toEqual([]);
+  expect((await lab.try('down')).code).toBe(0);
+}, 60_000);
