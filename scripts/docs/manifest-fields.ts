@@ -111,6 +111,8 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
       'As few as possible at one `site`, or on one `node`, even if others are farther away.',
     'spec.placement.nodeSelector':
       'Labels that the node must have; `arch`, `node` (its name) and `site` it has by itself. Otherwise the workload is refused.',
+    'spec.placement.rebalance':
+      'What an instance saves has to be worth a move and to have been so for 30 s, with at most 60 moves an hour; another instance serves before it goes. `skerry rebalance` shows what would be moved, and does it with `--apply`. What has volumes, or `move: never`, stays. Default `manual`.',
     'spec.placement.accelerated': 'Default `false`.',
     'spec.placement.affinity':
       'Only where an instance of each of these workloads is. The first of a workload that is to be near itself may go anywhere.',

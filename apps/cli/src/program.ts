@@ -10,6 +10,7 @@ import { registerLab } from './commands/lab.ts';
 import { registerNode } from './commands/node.ts';
 import { registerOperation } from './commands/operation.ts';
 import { registerProject } from './commands/project.ts';
+import { registerRebalance } from './commands/rebalance.ts';
 import { registerServer } from './commands/server.ts';
 import { registerVolume } from './commands/volume.ts';
 import { registerWorkload } from './commands/workload.ts';
@@ -43,6 +44,7 @@ export function createProgram(): Command {
   registerNode(program, context);
   registerAccessNetwork(program, context);
   registerLab(program, context);
+  registerRebalance(program, context);
   registerProject(program, context);
   registerOperation(program, context);
   registerEvent(program, context);

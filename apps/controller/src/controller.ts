@@ -35,6 +35,7 @@ import { nodeRoutes } from './nodes/routes.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { createOperations } from './operations/runner.ts';
 import { createPlacement } from './placement/place.ts';
+import { createRebalancing } from './placement/rebalance.ts';
 import { DEFAULT_PROJECT, putProject } from './projects/accept.ts';
 import { projectRoutes } from './projects/routes.ts';
 import { createServiceAddresses } from './services/addresses.ts';
@@ -108,6 +109,7 @@ export function createController(options: ControllerOptions): Controller {
   const presence = createPresence(core);
   const link = createLink(core, presence);
   const reconciler = createReconciler(core);
+  const rebalancing = createRebalancing(core);
   const catalog = createCatalog(core);
   const operations = createOperations(core, { [PULL]: pullWorker(core, catalog) });
 
@@ -120,6 +122,8 @@ export function createController(options: ControllerOptions): Controller {
     ...volumeRoutes(core),
     ...functionRoutes(core, catalog),
     ...accessRoutes(core),
+    'rebalance.plan': async () => ({ body: rebalancing.plan() }),
+    'rebalance.apply': async () => ({ body: await rebalancing.apply() }),
     ...nodeRoutes(core),
     ...joinRoutes(core, () => doors.entrance),
     ...operationRoutes(core, operations),
@@ -154,6 +158,7 @@ export function createController(options: ControllerOptions): Controller {
       await ensureDefaultProject(core);
       presence.start();
       reconciler.start();
+      rebalancing.start();
       operations.start();
       await app.ready();
     },
@@ -163,6 +168,7 @@ export function createController(options: ControllerOptions): Controller {
       await doors.close();
       presence.stop();
       serviceNetwork.stop();
+      rebalancing.stop();
       await operations.stop();
       await reconciler.stop();
       // What was accepted is finished, its events with it.

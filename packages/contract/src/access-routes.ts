@@ -2,6 +2,18 @@
 import type { RouteDefinition } from './route-definition.ts';
 
 export const ACCESS_ROUTES = {
+  'rebalance.plan': {
+    method: 'GET',
+    path: '/v1/rebalance',
+    summary: 'What would be nearer to its clients elsewhere, with the gain and the cost of each move',
+    answer: 'json',
+  },
+  'rebalance.apply': {
+    method: 'POST',
+    path: '/v1/rebalance',
+    summary: 'Makes the moves that are proposed now, each with another instance serving first',
+    answer: 'json',
+  },
   'access-network.import': {
     method: 'POST',
     path: '/v1/access-network/import',

@@ -1,5 +1,5 @@
 /**
- * How the instances of a node that is drained leave it: one of a workload at a time, and another one serves meanwhile where
+ * How instances leave their node, because it is drained or because another one is better for them: one of a workload at a time, and another one serves meanwhile where
  * the workload allows more than one. What can be nowhere else stays, and says why. Pure.
  *
  *   leaving -> a stand-in is started elsewhere -> it runs -> the leaving one is taken away and made anew elsewhere -> it runs
@@ -18,7 +18,9 @@ export type Move =
 type Look = Pick<World, 'isDrained' | 'awayMs'>;
 
 const leaves = ({ spec }: Instance, world: Look): boolean =>
-  spec.node !== undefined && world.isDrained(spec.node) && world.awayMs(spec.node) === undefined;
+  spec.node !== undefined &&
+  (spec.leaving === true || world.isDrained(spec.node)) &&
+  world.awayMs(spec.node) === undefined;
 
 /** Why an instance can not leave its node. */
 function stays({ spec, metadata }: Instance, workload: Workload): string | undefined {

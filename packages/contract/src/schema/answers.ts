@@ -79,6 +79,29 @@ export const ApplyResult = Type.Object({
   documents: Type.Array(Applied),
 });
 
+export const Rebalance = Type.Object({
+  moves: Type.Array(
+    Type.Object({
+      key: Type.String({ description: 'The instance, as `default/web-0`' }),
+      from: Type.String(),
+      to: Type.String(),
+      fromLatencyMs: Type.Number(),
+      toLatencyMs: Type.Number(),
+      gain: Type.Number({ description: 'Milliseconds that all its clients save in ten minutes' }),
+      cost: Type.Number({ description: 'Milliseconds that all its clients are without it' }),
+      because: Type.Optional(Type.String({ description: 'Why it may not stay' })),
+    }),
+  ),
+  held: Type.Array(
+    Type.Object({
+      key: Type.String(),
+      to: Type.String(),
+      code: Type.Enum(['not_worth_it', 'too_new', 'hour_is_full']),
+      text: Type.String(),
+    }),
+  ),
+});
+
 export const PlacementExplanation = Type.Object({
   instance: Type.String(),
   node: Type.Optional(Type.String({ description: 'Where it is' })),

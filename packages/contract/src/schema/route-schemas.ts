@@ -212,6 +212,8 @@ export const ROUTE_SCHEMAS = {
   'node.revoke': { params: Type.Object({ id: Segment }, closed), response: A.NodeTokenRevoked },
   'node.join': { body: A.JoinRequest, response: A.Joined },
 
+  'rebalance.plan': { response: A.Rebalance },
+  'rebalance.apply': { response: A.Rebalance },
   'access-network.import': {
     query: Type.Object(
       {

@@ -27,6 +27,8 @@ export const InstanceSpec = Type.Object({
   run: Type.Enum(['running', 'stopped']),
   /** It serves while others of its workload leave a node that is drained, and goes when they are there again. */
   standIn: Type.Optional(Type.Boolean()),
+  /** It is to leave its node for a better one, once another one serves. */
+  leaving: Type.Optional(Type.Boolean()),
   /** It runs only while its node has this lease, for so many milliseconds at a time. */
   lease: Type.Optional(Type.Object({ epoch: Type.Integer(), forMs: Type.Integer() })),
   restarts: Type.Integer(),

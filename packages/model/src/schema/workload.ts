@@ -152,6 +152,11 @@ export const Placement = Type.Object(
     maxLatency: Type.Optional(Duration),
     spread: Type.Optional(Type.Enum(['site', 'node'])),
     nodeSelector: Type.Optional(Labels),
+    rebalance: Type.Optional(
+      Type.Enum(['manual', 'automatic'], {
+        description: 'Whether it moves by itself when another node comes to be nearer; default manual',
+      }),
+    ),
     accelerated: Type.Optional(
       Type.Boolean({ description: 'Only where the processor runs the guest, and nothing emulates it' }),
     ),
