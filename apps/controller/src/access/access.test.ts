@@ -62,7 +62,7 @@ test('an access network is applied whole, in any order, and shows who stands and
   const site = await harness.client.site.show({ name: 'harbour' });
   expect(site.status).toEqual({ nodes: ['local'], accessPoints: 1 });
   const tower = await harness.client['access-point'].show({ name: 'tower-1' });
-  expect(tower.status.clients).toBe(1);
+  expect(tower.status).toEqual({ clients: 1, nearest: { site: 'harbour', latencyMs: 1 } });
   expect((await apply(HARBOUR)).documents.every(({ outcome }) => outcome === 'unchanged')).toBe(true);
 });
 

@@ -1,5 +1,5 @@
 /** The requests about sites, access points, links and clients: the four are alike. */
-import { type Site, SkerryError } from '@skerry/model';
+import { type AccessPoint, type Site, SkerryError } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
 import type { HandlersOf, JsonHandler, RequestContext } from '../http/handlers.ts';
@@ -80,7 +80,22 @@ function shown(core: Core, resource: AccessResource): AccessResource {
   if (resource.kind !== 'AccessPoint') return resource;
   let clients = 0;
   for (const client of core.view.all('clients')) if (client.spec.attachedTo === name) clients++;
-  return { ...resource, status: { clients } };
+  const nearest = nearestSite(core, name);
+  return { ...resource, status: { clients, ...(nearest && { nearest }) } };
+}
+
+/** The nearest site that has a node. */
+function nearestSite({ view, placement }: Core, accessPoint: string): AccessPoint['status']['nearest'] {
+  const { topology } = placement;
+  if (!topology.has(accessPoint)) return undefined;
+  const inhabited = new Set([...view.all('nodes')].map(({ spec }) => spec.site));
+  const order = topology.order(accessPoint);
+  for (let place = 0; ; place++) {
+    const site = order.site(place);
+    if (site < 0) return undefined;
+    const name = topology.sites.name(site);
+    if (inhabited.has(name)) return { site: name, latencyMs: order.latencyMs(place) };
+  }
 }
 
 function siteStatus({ view }: Core, name: string): Site['status'] {
