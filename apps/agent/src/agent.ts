@@ -18,6 +18,7 @@ import { DesiredLedger } from './ledger/desired-ledger.ts';
 import { RecordLedger } from './ledger/record-ledger.ts';
 import { createNodeLink } from './link/node-link.ts';
 import { Session } from './link/session.ts';
+import { NetworkRouter } from './network/router.ts';
 import type { AgentOptions, Tuning } from './ports.ts';
 import { nodeReport, probeNode } from './report/node-report.ts';
 import { Reporter } from './report/reporter.ts';
@@ -48,6 +49,8 @@ export interface Agent {
   instances(): LocalInstance[];
   /** Resolves when every instance is as it is to be, or waits for something that is not here. */
   atRest(): Promise<void>;
+  /** What `reachable` answers may be another now. */
+  reachabilityChanged(): void;
   /** Lets go of everything; guests go on. */
   stop(): Promise<void>;
   /** Ends all guests and removes everything from the host and the ledger; the agent has stopped then. Errors: unavailable (names what is left). */
@@ -89,6 +92,7 @@ class NodeAgent implements Agent {
   readonly #images: ImageKeeper | undefined;
   readonly #reporter: Reporter;
   readonly #sync: DesiredSync;
+  readonly #router: NetworkRouter;
   #controller: ControllerLink | undefined;
   #session: Session | undefined;
   #sessionEnd = new AbortController();
@@ -129,6 +133,7 @@ class NodeAgent implements Agent {
       keep: () => this.#sync.keep(),
       onChange: () => {
         this.#guests.tellAll({ type: 'wake' });
+        this.#router.restarted();
         this.#session?.nodeChanged();
       },
     });
@@ -162,8 +167,25 @@ class NodeAgent implements Agent {
       backoff: tuning.restartBackoff,
       healthProbe: tuning.healthProbe,
       ending,
-      reportPresent: (uid, passing) => this.#reporter.present(uid, passing),
-      reportAbsent: (uid) => this.#reporter.absent(uid),
+      reportPresent: (uid, passing) => {
+        this.#reporter.present(uid, passing);
+        this.#router.changed();
+      },
+      reportAbsent: (uid) => {
+        this.#reporter.absent(uid);
+        this.#router.changed();
+      },
+    });
+    this.#router = new NetworkRouter({
+      ...{ network, clock: this.#clock, logger, ending },
+      up: () => this.#networkService.trouble === undefined,
+      desired: () => this.#sync.state.network,
+      knowledge: () => ({
+        node: nodeName,
+        instances: this.#sync.state.instances,
+        status: (uid) => this.#guests.get(uid)?.record,
+        reachable: options.reachable ?? (() => true),
+      }),
     });
     const { collectImages } = options;
     this.#images =
@@ -182,6 +204,7 @@ class NodeAgent implements Agent {
         reporter: this.#reporter,
       },
       ...{ clock: this.#clock, logger, tuning, ending },
+      applied: () => this.#router.changed(),
     });
     this.node = createNodeLink({
       runtimeOf: (uid) => this.#guests.get(uid)?.runtime,
@@ -243,6 +266,11 @@ class NodeAgent implements Agent {
   async atRest(): Promise<void> {
     await this.#volumes.idle();
     await this.#guests.idle();
+    await this.#router.idle();
+  }
+
+  reachabilityChanged(): void {
+    this.#router.changed();
   }
 
   async stop(): Promise<void> {
@@ -250,12 +278,13 @@ class NodeAgent implements Agent {
     this.#state = 'stopped';
     this.#sessionEnd.abort();
     this.#sync.close();
+    this.#router.close();
     this.#leases.close();
     this.#images?.close();
     this.#ending.abort();
     const limit = new AbortController();
     const tooLong = pause(this.#clock, STOP_LIMIT_MS, limit.signal).catch(() => undefined);
-    const atWork = [this.#guests.close(), this.#volumes.close(), ...this.#background];
+    const atWork = [this.#guests.close(), this.#volumes.close(), this.#router.idle(), ...this.#background];
     await Promise.race([Promise.allSettled(atWork), tooLong]);
     limit.abort();
     await this.#try('write the ledger', () => this.#records.flush());

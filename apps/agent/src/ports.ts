@@ -53,6 +53,8 @@ export interface AgentOptions {
   readonly machine: () => Promise<MachineFacts>;
   /** What the node does while a guest is being started; returns what ends it. */
   readonly duringStart?: () => () => void;
+  /** Whether another node answers, as measured from here: instances of one that does not receive nothing new. Absent: all do. */
+  readonly reachable?: (node: string) => boolean;
   readonly logger: Logger;
   /** What leases are kept in. Absent: in memory only, for guests that do not outlive the agent. */
   readonly leases?: LeaseHost;

@@ -29,9 +29,11 @@ export const GUEST_DEFAULTS = {
   replaceAfterMs: 30_000 as Millis,
   health: {
     path: '/healthz',
-    intervalMs: 5000 as Millis,
+    /** With the timeout: one that does not answer any more receives no new connection after 3 s at the latest. */
+    intervalMs: 2000 as Millis,
     timeoutMs: 1000 as Millis,
-    failures: 3,
+    /** 14 s: long enough for a moment of overload. */
+    failures: 7,
     /** Failures before the first success count only after it. */
     startPeriodMs: 30_000 as Millis,
     /** Of a virtual machine: an emulated one that installs itself at its first boot takes minutes. */

@@ -44,7 +44,9 @@ export class Watch {
     const ranMs = Math.max(0, this.#context.clock.nowMs() - (record.startedAtMs ?? 0));
     const startedMs = this.#monitor ? this.#startedMs : this.#context.clock.monotonicMs() - ranMs;
     if (!check) this.#journal.set({ health: 'unknown' });
-    this.#watch(desired, startedMs, record.ready ? HEALTH_READY : HEALTH_START);
+    // one that was failing is well only when a check says so
+    const ready = { ...HEALTH_READY, failuresInRow: record.health === 'unhealthy' ? 1 : 0 };
+    this.#watch(desired, startedMs, record.ready ? ready : HEALTH_START);
   }
 
   absorb(run: number, news: HealthNews): void {
@@ -53,7 +55,16 @@ export class Watch {
       this.unhealthy = news.message;
       return;
     }
-    if (this.#journal.record.phase !== 'starting') return;
+    const { phase } = this.#journal.record;
+    if (news.is === 'failing') {
+      if (phase === 'running') this.#journal.set({ health: 'unhealthy' });
+      return;
+    }
+    if (news.is === 'well') {
+      if (phase === 'running') this.#journal.set({ health: 'healthy' });
+      return;
+    }
+    if (phase !== 'starting') return;
     const readyMs = news.atMonotonicMs - this.#startedMs;
     this.#journal.move('running', { ready: true, health: 'healthy', readyMs });
     this.#journal.event('normal', 'Ready', `ready after ${formatMillis(readyMs)}`);

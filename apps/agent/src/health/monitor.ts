@@ -1,6 +1,7 @@
 /**
  * Looks after one run of one guest: a probe, the state machine, a timer for the next probe. It holds one timer and
- * nothing else while it waits, and tells its listener of the first success and of the final failure only.
+ * nothing else while it waits, and tells its listener of the first success, of the
+ * final failure, and of failures in between by their first and their end only.
  */
 import { type Clock, type HealthState, healthAfter, nextCheckMs } from '@skerry/reconcile';
 import type { HealthCheck } from '../guests/resolve.ts';
@@ -8,6 +9,9 @@ import type { HealthProbe, ProbeRequest } from './probe.ts';
 
 export type HealthNews =
   | { readonly is: 'ready'; readonly atMonotonicMs: number }
+  /** A check failed after it was ready: no reason to end it yet, but one to lead nobody to it; and the end of that. */
+  | { readonly is: 'failing'; readonly message: string }
+  | { readonly is: 'well' }
   | { readonly is: 'unhealthy'; readonly message: string };
 
 export interface MonitorOptions {
@@ -66,7 +70,7 @@ export class HealthMonitor {
       signal: this.#stop.signal,
     });
     if (this.#stop.signal.aborted) return;
-    const before = this.#state.verdict;
+    const { verdict: before, failuresInRow: failedBefore } = this.#state;
     const atMonotonicMs = clock.monotonicMs();
     this.#state = healthAfter(policy, this.#state, {
       ok: result.ok,
@@ -74,6 +78,10 @@ export class HealthMonitor {
     });
     const { verdict, failuresInRow } = this.#state;
     if (verdict === 'healthy' && before !== 'healthy') tell({ is: 'ready', atMonotonicMs });
+    if (verdict === 'healthy' && before === 'healthy' && failedBefore !== failuresInRow) {
+      if (result.ok) tell({ is: 'well' });
+      else if (failedBefore === 0) tell({ is: 'failing', message: result.message });
+    }
     if (verdict === 'unhealthy' && !result.ok) {
       tell({
         is: 'unhealthy',

@@ -30,11 +30,20 @@ export async function probeNode(options: NodeReportOptions, signal: AbortSignal)
 }
 
 export async function nodeReport(options: NodeReportOptions, signal: AbortSignal): Promise<NodeReport> {
-  const [facts, findings] = await Promise.all([options.machine(), probeNode(options, signal)]);
+  const [facts, findings, underlay] = await Promise.all([
+    options.machine(),
+    probeNode(options, signal),
+    options.network.underlay(signal),
+  ]);
   const working = options.engines.filter((engine) => engine.up);
   return {
     name: options.nodeName,
-    status: { ...facts, subnet: options.network.subnet, findings },
+    status: {
+      ...facts,
+      subnet: options.network.subnet,
+      ...(underlay !== undefined && { underlay }),
+      findings,
+    },
     overheadBytes: Object.fromEntries(
       working.map(({ runtime }) => [runtime.kind, runtime.overheadBytes(REFERENCE_MEMORY)]),
     ),

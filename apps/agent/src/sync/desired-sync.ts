@@ -28,6 +28,8 @@ export interface DesiredSyncOptions {
   readonly logger: Logger;
   readonly tuning: Pick<Tuning, 'suspectBoots' | 'holdMs'>;
   readonly ending: AbortSignal;
+  /** What the node goes by may be another now. */
+  readonly applied: () => void;
 }
 
 const EMPTY: DesiredState = { generation: 0, instances: [], volumes: [], images: [] };
@@ -123,6 +125,7 @@ export class DesiredSync {
     volumes.wish(this.state.volumes);
     guests.wish(this.state, { hold: this.#holding, partial: this.#holding });
     reporter.generation();
+    this.#options.applied();
   }
 
   /** Those of both copies of the ledger: the good one may be gone back to. */

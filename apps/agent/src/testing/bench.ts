@@ -17,6 +17,7 @@ export interface BootOptions {
   readonly fuse?: number;
   readonly connected?: boolean;
   readonly tuning?: Partial<Tuning>;
+  readonly reachable?: (node: string) => boolean;
   readonly bringImage?: AgentOptions['bringImage'];
   readonly collectImages?: AgentOptions['collectImages'];
 }
@@ -40,6 +41,7 @@ export class Bench {
       network: world.network(life),
       volumes: world.volumeStore(life),
       images: world.imageContent(),
+      ...(options.reachable && { reachable: options.reachable }),
       ...(options.bringImage && { bringImage: options.bringImage }),
       ...(options.collectImages && { collectImages: options.collectImages }),
       machine: async () => ({

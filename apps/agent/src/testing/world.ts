@@ -37,6 +37,7 @@ export class World {
   /** What the network was told last. */
   peers: readonly OverlayPeer[] = [];
   services: readonly NetworkService[] = [];
+  routingDown: SkerryError | undefined;
   networkDown: string | undefined;
   /** Guests whose start does not end by itself. */
   readonly hanging = new Set<Uid>();
@@ -171,9 +172,11 @@ export class World {
       attach: async (request) => verbs.attach(request),
       detach: async (uid) => verbs.detach(uid),
       setPeers: async (peers) => {
+        if (this.routingDown) throw this.routingDown;
         this.peers = peers;
       },
       setServices: async (services) => {
+        if (this.routingDown) throw this.routingDown;
         this.services = services;
       },
       underlay: async () => '192.0.2.1',
