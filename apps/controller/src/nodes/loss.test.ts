@@ -8,7 +8,7 @@ let harness: Harness;
 const nodes = new Map<string, FakeNode>();
 
 const join = async (name: string, index: number) => {
-  nodes.set(name, await startFakeNode(harness.controller.link, { name, subnet: `10.9${index}.0.0/24` }));
+  nodes.set(name, await startFakeNode(harness.controller.link, { name, subnet: `10.90.${index}.0/24` }));
 };
 const leave = async (name: string) => {
   await nodes.get(name)!.stop();
@@ -111,10 +111,33 @@ test('a controller that was started again counts the time of a lost node anew', 
   const node = before!.spec.node!;
   for (const name of ['north', 'south']) await leave(name);
   await settled(([one]) => one!.status.phase === 'lost');
-  await harness.restart();
   const sinceMs = performance.now();
+  await harness.restart();
   const other = node === 'north' ? 'south' : 'north';
   await join(other, 1);
   await settled(([one]) => one!.spec.node === other && one!.status.phase === 'running');
   expect(performance.now() - sinceMs).toBeGreaterThan(350);
+});
+
+test('after a restart nodes are waited for while they come one after the other, for longer than a single one would be', async () => {
+  const names = Array.from({ length: 120 }, (_, at) => `n${at}`);
+  await begin(200, names);
+  await put('web', { placement: { replaceAfter: '1ms' } });
+  const [before] = await running();
+  for (const name of names) await leave(name);
+  await harness.restart();
+  const sinceMs = performance.now();
+  // The one with the instance comes last, long after the grace of 200 ms, and within the 10 ms that each node adds to it.
+  const last = before!.spec.node!;
+  for (const [at, name] of names.entries()) {
+    if (name === last) continue;
+    await join(name, at);
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, at * 4 - (performance.now() - sinceMs))));
+  }
+  expect(performance.now() - sinceMs).toBeGreaterThan(400);
+  await join(last, names.indexOf(last));
+  const [after] = await running();
+  expect(after).toMatchObject({ metadata: { uid: before!.metadata.uid }, spec: { node: last } });
+  const { items } = await harness.client.event.list({});
+  expect(items.filter(({ reason }) => reason === 'Replaced' || reason === 'Lost')).toEqual([]);
 });

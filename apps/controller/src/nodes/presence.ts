@@ -9,6 +9,12 @@ import { touched } from '../state/resource.ts';
 
 export const GRACE_MS = 30_000;
 const RETRY_MS = 1000;
+/**
+ * What one agent's return may take of a slow machine (a handshake, a registration). After a restart, or a cut of the network,
+ * all come at once: while they come, who is still in the queue is not lost.
+ */
+const RETURN_MS = 10;
+const COMING_MS = 2000;
 
 export interface Presence {
   /** An agent began to listen; the returned function tells that it ended. */
@@ -24,6 +30,7 @@ export function createPresence(core: Core): Presence {
   const sessions = new Map<string, number>();
   const timers = new Map<string, () => void>();
   let stopped = false;
+  let lastCameMs = Number.NEGATIVE_INFINITY;
 
   const cancel = (node: string) => {
     timers.get(node)?.();
@@ -34,11 +41,16 @@ export function createPresence(core: Core): Presence {
     if (stopped || (sessions.get(node) ?? 0) > 0) return;
     core.absences.began(node);
     const inMs = Math.max(leastMs, core.nodeGraceMs - core.absences.forMs(node));
-    const lose = () =>
-      markLost(core, node).catch((error) => {
+    const lose = async () => {
+      const returnMs = core.view.count('nodes') * RETURN_MS;
+      const areComing = core.clock.monotonicMs() - lastCameMs < COMING_MS;
+      if (areComing && core.absences.forMs(node) < core.nodeGraceMs + returnMs)
+        return expect(node, Math.min(RETRY_MS, returnMs));
+      await markLost(core, node).catch((error) => {
         core.logger.error({ err: error, node }, 'the node could not be marked as lost');
         expect(node, RETRY_MS);
       });
+    };
     timers.set(
       node,
       core.clock.after(inMs, () => void lose()),
@@ -48,6 +60,7 @@ export function createPresence(core: Core): Presence {
   return {
     connected(node) {
       cancel(node);
+      lastCameMs = core.clock.monotonicMs();
       core.absences.ended(node);
       sessions.set(node, (sessions.get(node) ?? 0) + 1);
       return () => {
