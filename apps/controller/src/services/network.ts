@@ -89,11 +89,11 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
     return Number.isFinite(latencyMs) ? Math.round(latencyMs * 1000) : UNREACHED_US;
   };
 
-  /** Nodes that have guests of one project, so that these can reach each other. */
-  const together = (): Map<string, Set<string>> => {
+  /** Of the reached ones, those that have guests of one project, so that these can reach each other. */
+  const together = (reached: ReadonlyMap<string, Reached>): Map<string, Set<string>> => {
     const byProject = new Map<string, Set<string>>();
     for (const { metadata, spec } of view.all('instances')) {
-      if (spec.node === undefined) continue;
+      if (spec.node === undefined || !reached.has(spec.node)) continue;
       const nodes = byProject.get(metadata.project!) ?? new Set();
       byProject.set(metadata.project!, nodes.add(spec.node));
     }
@@ -105,13 +105,14 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
     for (const node of view.all('nodes'))
       if (node.status.underlay !== undefined)
         nodes.set(node.metadata.name, { node, underlay: node.status.underlay });
+    if (nodes.size === 0) return new Map();
     const peers = new Map<string, Set<string>>([...nodes.keys()].map((name) => [name, new Set()]));
     const meet = (a: string, b: string) => {
-      if (a === b || !nodes.has(a) || !nodes.has(b)) return;
+      if (a === b) return;
       peers.get(a)!.add(b);
       peers.get(b)!.add(a);
     };
-    for (const members of together().values())
+    for (const members of together(nodes).values())
       for (const a of members) for (const b of members) if (a < b) meet(a, b);
     const services = [...servicesOf(view)].sort((a, b) =>
       a.workload.metadata.uid < b.workload.metadata.uid ? -1 : 1,
@@ -198,8 +199,10 @@ function concerns({ collection, before, after }: Change): boolean {
   }
   if (collection !== 'instances') return false;
   const [was, is] = [before, after] as (Instance | undefined)[];
+  if (was?.spec.node !== is?.spec.node) return true;
+  // Nobody is led to a guest without ports: what becomes of it concerns no other node.
+  if (!(was?.spec.template.ports?.length || is?.spec.template.ports?.length)) return false;
   return (
-    was?.spec.node !== is?.spec.node ||
     was?.status.phase !== is?.status.phase ||
     was?.status.health !== is?.status.health ||
     was?.metadata.deletedAt !== is?.metadata.deletedAt ||
