@@ -38,6 +38,29 @@ function reporterWith(report: ControllerLink['report']) {
 }
 
 describe('reporter', () => {
+  it('tells everything anew over a new link: the controller may have taken it for lost', async () => {
+    const told: string[][] = [];
+    const { reporter, link, phases } = reporterWith(async (_node, { instances }) => {
+      told.push(
+        instances.map((one) => `${one.uid} ${one.state === 'present' ? one.status.phase : 'absent'}`),
+      );
+    });
+    for (const name of ['a', 'b', 'c']) reporter.present(uid(name));
+    reporter.attach(link, () => undefined);
+    await turn();
+    reporter.absent(uid('c'));
+    await turn();
+    reporter.detach();
+    phases.set('b', 'running');
+    reporter.attach(link, () => undefined);
+    await turn();
+    expect(told).toEqual([
+      ['a starting', 'b starting', 'c starting'],
+      ['c absent'],
+      ['a starting', 'b running'],
+    ]);
+  });
+
   it('tells again what was not acknowledged, absences and events too', async () => {
     const told: (readonly InstanceReport[])[] = [];
     let broken = true;

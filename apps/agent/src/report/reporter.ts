@@ -63,9 +63,13 @@ export class Reporter {
     this.#kick();
   }
 
-  /** From now on reports go out; `onError` hears of the first that failed, and sending rests until the next link. */
+  /**
+   * From now on reports go out, all that was told before among them: the controller may have taken the node for lost
+   * meanwhile, and what ran on it. `onError` hears of the first that failed, and sending rests until the next link.
+   */
   attach(link: ControllerLink, onError: (error: unknown) => void): void {
     this.#link = link;
+    for (const uid of this.#told.keys()) this.#present.add(uid);
     this.#told = new Map();
     this.#onError = onError;
     this.#kick();
