@@ -33,7 +33,9 @@ export async function startLab(
   file: string,
   parent = mkdtempSync(join(tmpdir(), 'skerry-lab-')),
 ): Promise<RunningLab> {
-  const name = /kind: Lab\s+metadata: \{ name: ([a-z0-9-]+)/.exec(readFileSync(file, 'utf8'))![1]!;
+  const name = /"?kind"?: ?"?Lab"?,?\s*"?metadata"?: ?\{ ?"?name"?: ?"?([a-z0-9-]+)/.exec(
+    readFileSync(file, 'utf8'),
+  )![1]!;
   const folder = join(parent, name);
   const env = { SKERRY_LABS: parent, SKERRY_LAB: name, SKERRY_SERVER: '', NO_COLOR: '1' };
   const attempt = (...args: string[]) => skerry(['lab', ...args], { env, timeoutMs: LIMIT_MS });
