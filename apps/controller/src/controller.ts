@@ -32,6 +32,7 @@ import { forgetLeases } from './nodes/leases.ts';
 import { createLink } from './nodes/link.ts';
 import { createPresence, GRACE_MS } from './nodes/presence.ts';
 import { nodeRoutes } from './nodes/routes.ts';
+import { createSubnets } from './nodes/subnets.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { createOperations } from './operations/runner.ts';
 import { createPlacement } from './placement/place.ts';
@@ -89,6 +90,7 @@ export function createController(options: ControllerOptions): Controller {
     view,
     ledger,
     placement,
+    subnets: createSubnets(view),
     serviceAddresses,
     serviceNetwork,
     locks: createLocks(),

@@ -11,6 +11,7 @@ import type { Clock } from './clock.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './logger.ts';
 import type { Absences } from './nodes/absences.ts';
+import type { Subnets } from './nodes/subnets.ts';
 import { explainLines } from './placement/explain.ts';
 import type { Placement } from './placement/place.ts';
 import type { ServiceAddresses } from './services/addresses.ts';
@@ -26,6 +27,7 @@ export interface Core {
   readonly view: View;
   readonly ledger: Ledger;
   readonly placement: Placement;
+  readonly subnets: Subnets;
   readonly serviceAddresses: ServiceAddresses;
   readonly serviceNetwork: ServiceNetwork;
   readonly locks: Locks;

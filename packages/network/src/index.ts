@@ -11,4 +11,4 @@ export { handOverNetns } from './hand-over.ts';
 export { createLinuxNetwork, type LinuxNetworkOptions, type NetworkLogger } from './linux.ts';
 export type * from './port.ts';
 export { createSimNetwork, type SimNetworkOptions } from './sim.ts';
-export { chooseSubnet, overlapping, rangeOf, type Taken, takenRanges } from './subnet.ts';
+export { chooseSubnet, offerSubnets, overlapping, rangeOf, type Taken, takenRanges } from './subnet.ts';

@@ -41,15 +41,23 @@ export const overlapping = (cidr: string, taken: readonly Taken[]): Taken | unde
  * prefix wins), but it is avoided while there is another choice. Errors: address_exhausted.
  */
 export function pickSubnet(id: string, taken: readonly Taken[]): string {
+  return pickSubnets(id, taken, 1)[0]!;
+}
+
+/** As `pickSubnet`, with others to fall back on: at least one, at most `most`. Errors: address_exhausted. */
+export function pickSubnets(id: string, taken: readonly Taken[], most: number): string[] {
+  const found = new Set<string>();
   const seed = Number.parseInt(id, 16);
   for (const relevant of [taken, taken.filter((range) => range.prefixLength >= PREFIX_LENGTH)]) {
     for (const { base, count } of POOLS) {
       for (let step = 0; step < count; step++) {
         const cidr = `${toAddress(base + ((seed + step) % count) * SIZE)}/${PREFIX_LENGTH}`;
-        if (!overlapping(cidr, relevant)) return cidr;
+        if (!overlapping(cidr, relevant)) found.add(cidr);
+        if (found.size >= most) return [...found];
       }
     }
   }
+  if (found.size > 0) return [...found];
   throw new SkerryError(
     'address_exhausted',
     'every subnet that Skerry may use meets a network of this machine',
@@ -94,6 +102,11 @@ function nameServers(): string[] {
   } catch {
     return [];
   }
+}
+
+/** As `chooseSubnet`, with others to fall back on, the best one first. */
+export async function offerSubnets(identity: Identity, most: number, signal: AbortSignal): Promise<string[]> {
+  return pickSubnets(identity.id, await takenRanges(identity, signal), most);
 }
 
 /** A CIDR like `10.64.8.0/22`. Errors: address_exhausted, host_command_failed. */

@@ -21,6 +21,8 @@ export interface Credentials {
   readonly node: string;
   /** `host:port` */
   readonly server: string;
+  /** The network that the controller chose for its guests, where it did. */
+  readonly subnet?: string;
   readonly key: string;
   readonly certificate: string;
   readonly authority: string;
@@ -51,14 +53,15 @@ export function readCredentials(place: CredentialPlace): Credentials | undefined
   const keep = keepOf(place);
   const about = keep.read('agent.json');
   if (about === undefined) return undefined;
-  const { node, server } = JSON.parse(about) as Pick<Credentials, 'node' | 'server'>;
+  const { node, server, subnet } = JSON.parse(about) as Pick<Credentials, 'node' | 'server' | 'subnet'>;
   const read = (name: string) => {
     const text = keep.read(name);
     if (text === undefined)
       throw new SkerryError('data_folder_invalid', `agent/${name} is gone: join anew with another token`);
     return text;
   };
-  return { node, server, key: read('node.key'), certificate: read('node.crt'), authority: read('ca.crt') };
+  const files = { key: read('node.key'), certificate: read('node.crt'), authority: read('ca.crt') };
+  return { node, server, ...(subnet !== undefined && { subnet }), ...files };
 }
 
 export function writeCertificate(place: CredentialPlace, certificate: string): void {
@@ -143,23 +146,30 @@ export async function certificateRequest(place: CredentialPlace): Promise<string
 }
 
 /**
- * Spends a token. What was got before a crash is asked for again with the same token and the same key.
+ * Spends a token. `subnets`: networks that guests of this machine could have, the best one first. What was got before a crash is asked for again with the same token and the same key.
  * Errors: request_invalid, forbidden, conflict, unavailable.
  */
 export async function joinController(
   place: CredentialPlace,
   tokenText: string,
   wantedName: string,
+  subnets: readonly string[] = [],
 ): Promise<Credentials> {
   const token = readToken(tokenText);
   const keep = keepOf(place);
   const request = await certificateRequest(keep);
   const authority = await authorityOf(token);
-  const body = { id: token.id, secret: token.secret, node: wantedName, request };
-  const { node, certificate } = await post(token.server, authority, '/v1/join', body);
+  const body = {
+    id: token.id,
+    secret: token.secret,
+    node: wantedName,
+    request,
+    ...(subnets.length > 0 && { subnets }),
+  };
+  const { node, certificate, subnet } = await post(token.server, authority, '/v1/join', body);
   keep.write('ca.crt', authority);
   writeCertificate(keep, certificate);
-  const about = { node, server: token.server };
+  const about = { node, server: token.server, subnet };
   keep.write('agent.json', `${JSON.stringify(about)}\n`);
   return readCredentials(keep)!;
 }
@@ -199,7 +209,7 @@ function post(
   authority: string,
   path: string,
   body: object,
-): Promise<{ node: string; certificate: string }> {
+): Promise<{ node: string; certificate: string; subnet?: string }> {
   return new Promise((resolve, reject) => {
     const request = httpsRequest(
       {

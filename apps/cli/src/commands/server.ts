@@ -1,4 +1,5 @@
 /** up, down, status, doctor: the program itself on this machine. */
+import { isIPv4 } from 'node:net';
 import type { ProbeFinding } from '@skerry/model';
 import { formatBytes, formatMillis, SkerryError } from '@skerry/model';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -17,10 +18,27 @@ interface UpOptions {
   readonly join?: string;
   readonly name?: string;
   readonly lostAfter?: number;
+  readonly underlay?: string;
+  readonly access?: readonly string[];
 }
 
 const ENGINE_HELP =
   'what containers are on: `docker[:SOCKET]`, `podman[:SOCKET]`, the system’s `containerd:SOCKET`; default: a containerd of its own';
+
+const ipv4 = (text: string): string => {
+  if (isIPv4(text)) return text;
+  throw new InvalidArgumentError('it must be an IPv4 address');
+};
+const underlay = () =>
+  new Option(
+    '--underlay <address>',
+    'where other nodes reach this one; default: the address that the default route leaves by',
+  ).argParser(ipv4);
+const access = () =>
+  new Option(
+    '--access <address>',
+    'an address of this machine at which clients ask for the names of services; may be given several times',
+  ).argParser((text: string, before: readonly string[] = []) => [...before, ipv4(text)]);
 
 export function registerServer(program: Command, context: Context): void {
   program
@@ -33,6 +51,8 @@ export function registerServer(program: Command, context: Context): void {
     .addOption(lostAfter())
     .option('--sim', 'with the sim runtime, for scale tests and development')
     .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
+    .addOption(underlay())
+    .addOption(access())
     .action((options: UpOptions) => serve('up', options));
 
   program
@@ -55,6 +75,8 @@ export function registerServer(program: Command, context: Context): void {
     .option('--engine <engine>', ENGINE_HELP)
     .option('--docker <socket>', 'short for `--engine docker:SOCKET`')
     .option('--alone', 'by its ledger, without its controller')
+    .addOption(underlay())
+    .addOption(access())
     .addOption(
       new Option('--sim <count>', 'so many simulated nodes, for scale tests and development')
         .argParser(count)

@@ -1,9 +1,7 @@
-/** Builds the node's and the controller's graph by hand, top to bottom. Nothing here decides; nothing here is started. */
-import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Agent, createAgent, createLeaseFiles } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
-import { CgroupEntry, type Identity, machineFacts, writeFileDurably } from '@skerry/host';
+import { CgroupEntry, type Identity, machineFacts } from '@skerry/host';
 import {
   createImageStore,
   createVolumes,
@@ -11,7 +9,7 @@ import {
   type ImageStore,
   type Volumes,
 } from '@skerry/images';
-import { chooseSubnet, createLinuxNetwork, type NodeNetwork } from '@skerry/network';
+import { createLinuxNetwork, type NodeNetwork } from '@skerry/network';
 import {
   createContainerdRuntime,
   createDockerRuntime,
@@ -28,6 +26,7 @@ import { VERSION } from '../version.ts';
 import { type EngineOptions, engineChoice } from './engine-choice.ts';
 import { builtPath } from './layout.ts';
 import type { Logger } from './log.ts';
+import { subnetOf } from './subnet.ts';
 
 /** The node of the machine that the controller itself runs on. */
 export const NODE_NAME = 'local';
@@ -42,23 +41,16 @@ export interface NodeParts {
 }
 export interface NodeOptions extends EngineOptions {
   readonly sim?: boolean;
+  /** The network that the controller chose for this node's guests. Default: chosen here. */
+  readonly subnet?: string;
+  /** IPv4 address at which other nodes reach this one. Default: the one that the default route leaves by. */
+  readonly underlay?: string;
+  /** Addresses of this machine at which clients ask for the names of services. */
+  readonly access?: readonly string[];
   /** Default: `local`. */
   readonly nodeName?: string;
   /** Where images come from that are not here; absent: all are. */
   readonly imageSource?: () => ImageSource;
-}
-
-/** The subnet is chosen once: guests that run keep their addresses. */
-async function subnetOf(identity: Identity, signal: AbortSignal): Promise<string> {
-  const path = join(identity.dataDir, 'network.json');
-  try {
-    return (JSON.parse(readFileSync(path, 'utf8')) as { subnet: string }).subnet;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  const subnet = await chooseSubnet(identity, signal);
-  writeFileDurably(path, `${JSON.stringify({ subnet })}\n`);
-  return subnet;
 }
 
 export async function composeNode(
@@ -71,9 +63,13 @@ export async function composeNode(
   const socketPath = docker ?? podman;
   const removed = await removeUnrecorded(identity, signal);
   if (removed.length > 0) logger.warn({ removed }, 'removed what was left of guests that nobody knows');
-  const subnet = await subnetOf(identity, signal);
+  const subnet = await subnetOf(identity, options.subnet, signal);
   const images = await createImageStore({ dataDir: identity.dataDir });
-  const network = createLinuxNetwork({ identity, subnet, logger: logger.child({ room: 'network' }) });
+  const network = createLinuxNetwork({
+    ...{ identity, subnet, logger: logger.child({ room: 'network' }) },
+    ...(options.underlay === undefined ? {} : { underlay: options.underlay }),
+    accessAddresses: options.access ?? [],
+  });
   const volumes = createVolumes(identity);
   const runtimes: Runtime[] = [
     socketPath !== undefined

@@ -72,7 +72,7 @@ export async function runUp(dataDir: string, options: UpOptions): Promise<void> 
   const identity = openDataFolder(dataDir);
   const release = takeHold(identity, options.listen);
   if (role === 'agent')
-    await joinOnce(identity.dataDir, options).catch((error) => {
+    await joinOnce(identity, options).catch((error) => {
       release();
       throw error;
     });
@@ -148,7 +148,12 @@ async function startAgent(
     known: () => parts!.agent.desired(),
     node: () => parts!.agent.node,
   });
-  const forNode = { ...options, nodeName: credentials.node, imageSource: () => connection.images };
+  const forNode = {
+    ...options,
+    nodeName: credentials.node,
+    imageSource: () => connection.images,
+    ...(credentials.subnet === undefined ? {} : { subnet: credentials.subnet }),
+  };
   parts = await composeNode(identity, forNode, logger, signal);
   if (!options.alone) {
     undo.push(() => connection.close());
@@ -158,11 +163,14 @@ async function startAgent(
 }
 
 /** Spends the token where this data folder has not joined yet. Returns the node's name. */
-async function joinOnce(dataDir: string, options: UpOptions): Promise<string | undefined> {
+async function joinOnce(identity: Identity, options: UpOptions): Promise<string | undefined> {
+  const { dataDir } = identity;
   const { joinController, readCredentials } = await import('@skerry/app-agent/joined');
   const known = readCredentials(dataDir);
   if (known || options.join === undefined) return known?.node;
-  return (await joinController(dataDir, options.join, options.name ?? hostLabel())).node;
+  const { subnetsToOffer } = await import('./subnet.ts');
+  const subnets = await subnetsToOffer(identity, AbortSignal.timeout(30_000));
+  return (await joinController(dataDir, options.join, options.name ?? hostLabel(), subnets)).node;
 }
 
 /** The machine's name as a DNS label. */
@@ -204,7 +212,7 @@ export async function startDetached(
       `Skerry runs already on ${identity.dataDir} as process ${other.process.pid}`,
     );
   // In the foreground: who types it sees why it failed, and no token is in a list of processes for longer than that.
-  if (role === 'agent') await joinOnce(identity.dataDir, options);
+  if (role === 'agent') await joinOnce(identity, options);
   const logFile = join(identity.dataDir, 'skerry.log');
   const from = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
   const args = [
@@ -219,6 +227,8 @@ export async function startDetached(
     ...(options.sim ? ['--sim'] : []),
     ...(options.lostAfter === undefined ? [] : ['--lost-after', `${options.lostAfter}ms`]),
     ...(options.alone ? ['--alone'] : []),
+    ...(options.underlay === undefined ? [] : ['--underlay', options.underlay]),
+    ...(options.access ?? []).flatMap((address) => ['--access', address]),
   ];
   const child = await startDaemon({
     file: process.execPath,

@@ -3,6 +3,7 @@ import 'reflect-metadata';
 import { webcrypto, X509Certificate } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { nodeReport } from '../testing/fake-node.ts';
 import { type Harness, startHarness } from '../testing/harness.ts';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -63,6 +64,34 @@ test('a token is spent once: again by the same key, should the answer have been 
   expect(await join(token, (await requestOf(keys)).pem, 'south')).toMatchObject({ node: 'south' });
   await expect(join(token, (await requestOf()).pem, 'west')).rejects.toMatchObject({ code: 'forbidden' });
   expect((await harness.client.node.tokens()).items.map(({ id }) => id)).not.toContain(token.id);
+});
+
+test('a machine gets the first of the networks that it offers which meets no other node’s, and none where all do', async () => {
+  const offer = async (node: string, subnets: string[], keys?: webcrypto.CryptoKeyPair) => {
+    const { id, secret } = await tokenOf({ node });
+    const { pem } = await requestOf(keys);
+    return harness.client.node.join({ body: { id, secret, request: pem, node, subnets } });
+  };
+  expect(await offer('one', ['10.90.0.0/22', '10.64.0.0/22'])).toMatchObject({ subnet: '10.64.0.0/22' });
+  expect(await offer('two', ['10.64.1.0/24', '10.64.8.0/22'])).toMatchObject({ subnet: '10.64.8.0/22' });
+  await expect(offer('three', ['10.64.0.0/16', '10.64.2.0/24'])).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('that of the node one'),
+  });
+});
+
+test('a node whose network meets that of another is refused, and the message names the other', async () => {
+  const register = (name: string, subnet: string) =>
+    harness.controller.link.register(nodeReport({ name, subnet }));
+  await register('far', '10.66.0.0/22');
+  await register('far', '10.66.0.0/22');
+  await expect(register('late', '10.66.2.0/24')).rejects.toMatchObject({
+    code: 'conflict',
+    message: expect.stringContaining('that of the node far'),
+  });
+  await register('late', '10.66.4.0/24');
+  const { items } = await harness.client.node.list();
+  expect(items.find(({ metadata }) => metadata.name === 'late')?.status.subnet).toBe('10.66.4.0/24');
 });
 
 test('a name that is taken is given again only by a token that was made for it', async () => {

@@ -136,11 +136,15 @@ export function joinRoutes(core: Core, entrance: () => NodeEntrance | undefined)
       };
       const node = find().node ?? body.node;
       if (node === undefined) throw new SkerryError('request_invalid', 'the machine has to choose a name');
+      let subnet: string | undefined;
       const certificate = await authority.signNode(body.request, node, now);
       const key = keyHash(certificate);
       await change(core, [keyOf('node-tokens', body.id), keyOf('node-keys', node)], false, (draft, world) => {
         const token = find();
-        if (token.usedBy === key && draft.get('node-keys', node)?.key === key) return;
+        if (token.usedBy === key && draft.get('node-keys', node)?.key === key) {
+          if (body.subnets?.length) subnet = core.subnets.claim(node, body.subnets);
+          return;
+        }
         if (token.usedBy !== undefined) throw refused('another machine has used it');
         const known = draft.get('node-keys', node);
         const isTaken = (known && known.removedAt === undefined) || draft.get('nodes', node);
@@ -149,12 +153,15 @@ export function joinRoutes(core: Core, entrance: () => NodeEntrance | undefined)
             'conflict',
             `there is a node "${node}" already: choose another name, or make a token for this one with \`skerry node token --name ${node}\``,
           );
+        if (body.subnets?.length) subnet = core.subnets.claim(node, body.subnets);
         draft.put(keyOf('node-tokens', body.id), { ...token, usedBy: key });
         draft.put(keyOf('node-keys', node), { key, joinedAt: world.now });
         const message = `a machine joined as node ${node}`;
         draft.event({ type: 'normal', reason: 'Joined', message, about: { kind: 'Node', name: node } });
       });
-      return { body: { node, certificate, authority: authority.pem } };
+      return {
+        body: { node, certificate, authority: authority.pem, ...(subnet !== undefined && { subnet }) },
+      };
     },
   };
 }

@@ -11,7 +11,6 @@ import type {
 } from '@skerry/contract';
 import type { Id, Instance, Node } from '@skerry/model';
 import { mayMove, parseBytes, SkerryError } from '@skerry/model';
-import { parseSubnet } from '../admission/addresses.ts';
 import { type Core, change } from '../core.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
@@ -88,7 +87,7 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
     desired,
     lease: async (node, request) => grantLeases(core, node, request),
     async register(report) {
-      parseSubnet(report.status.subnet);
+      core.subnets.claim(report.name, [report.status.subnet]);
       await change(core, [keyOf('nodes', report.name)], false, (draft, world) => {
         if (draft.get('node-keys', report.name)?.removedAt !== undefined) throw takenOut(report.name);
         register(draft, report, world.now);

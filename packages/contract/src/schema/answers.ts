@@ -263,6 +263,13 @@ export const JoinRequest = Type.Object(
       maxLength: 8192,
       description: 'A PKCS #10 certificate request, PEM; its key is of P-256',
     }),
+    subnets: Type.Optional(
+      Type.Array(Type.String({ maxLength: 18 }), {
+        maxItems: 32,
+        description:
+          'Networks that the machine could use for its guests, as CIDR; the first that meets no other node’s is given',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -270,4 +277,7 @@ export const Joined = Type.Object({
   node: Type.String(),
   certificate: Type.String({ description: 'PEM' }),
   authority: Type.String({ description: 'PEM' }),
+  subnet: Type.Optional(
+    Type.String({ description: 'The one of the offered networks that the node is to use' }),
+  ),
 });
