@@ -18,6 +18,7 @@ import { DesiredLedger } from './ledger/desired-ledger.ts';
 import { RecordLedger } from './ledger/record-ledger.ts';
 import { createNodeLink } from './link/node-link.ts';
 import { Session } from './link/session.ts';
+import { Measuring } from './measure/measuring.ts';
 import { NetworkRouter } from './network/router.ts';
 import type { AgentOptions, Tuning } from './ports.ts';
 import { nodeReport, probeNode } from './report/node-report.ts';
@@ -93,6 +94,7 @@ class NodeAgent implements Agent {
   readonly #reporter: Reporter;
   readonly #sync: DesiredSync;
   readonly #router: NetworkRouter;
+  readonly #measuring: Measuring | undefined;
   #controller: ControllerLink | undefined;
   #session: Session | undefined;
   #sessionEnd = new AbortController();
@@ -184,9 +186,19 @@ class NodeAgent implements Agent {
         node: nodeName,
         instances: this.#sync.state.instances,
         status: (uid) => this.#guests.get(uid)?.record,
-        reachable: options.reachable ?? (() => true),
+        reachable: (other) =>
+          (options.reachable?.(other) ?? true) && (this.#measuring?.reachable(other) ?? true),
+        oneWayUs: (other) => this.#measuring?.oneWayUs(other),
       }),
     });
+    const { openEchoes } = options;
+    this.#measuring =
+      openEchoes &&
+      new Measuring({
+        ...{ node: nodeName, open: openEchoes, ...shared },
+        onChange: () => this.#router.changed(),
+        tell: async (measurements) => this.#controller?.measure(nodeName, measurements),
+      });
     const { collectImages } = options;
     this.#images =
       collectImages &&
@@ -204,7 +216,10 @@ class NodeAgent implements Agent {
         reporter: this.#reporter,
       },
       ...{ clock: this.#clock, logger, tuning, ending },
-      applied: () => this.#router.changed(),
+      applied: () => {
+        this.#router.changed();
+        this.#measuring?.wish(this.#sync.state.network);
+      },
     });
     this.node = createNodeLink({
       runtimeOf: (uid) => this.#guests.get(uid)?.runtime,
@@ -279,6 +294,7 @@ class NodeAgent implements Agent {
     this.#sessionEnd.abort();
     this.#sync.close();
     this.#router.close();
+    this.#measuring?.close();
     this.#leases.close();
     this.#images?.close();
     this.#ending.abort();
@@ -324,7 +340,10 @@ class NodeAgent implements Agent {
       reporter: this.#reporter,
       leases: this.#leases,
       accept: (state) => this.#sync.accept(state),
-      begun: () => this.#guests.tryAgain(),
+      begun: () => {
+        this.#guests.tryAgain();
+        this.#measuring?.begun();
+      },
       ...{ clock: this.#clock, logger: this.#options.logger, random: this.#random },
     });
     this.#inBackground(this.#session.run(signal));

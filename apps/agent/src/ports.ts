@@ -10,6 +10,7 @@ import type { Runtime } from '@skerry/runtimes';
 import type { Store } from '@skerry/store';
 import type { HealthProbe } from './health/probe.ts';
 import type { LeaseHost } from './lease/port.ts';
+import type { EchoPort } from './measure/round-trips.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface Logger {
@@ -55,6 +56,8 @@ export interface AgentOptions {
   readonly duringStart?: () => () => void;
   /** Whether another node answers, as measured from here: instances of one that does not receive nothing new. Absent: all do. */
   readonly reachable?: (node: string) => boolean;
+  /** Asks other machines how far they are. Absent: nothing is measured. */
+  readonly openEchoes?: () => Promise<EchoPort & { close(): void }>;
   readonly logger: Logger;
   /** What leases are kept in. Absent: in memory only, for guests that do not outlive the agent. */
   readonly leases?: LeaseHost;

@@ -25,6 +25,7 @@ import { PULL, pullWorker } from './images/pull.ts';
 import { imageRoutes, uploadFolder } from './images/routes.ts';
 import { instanceRoutes } from './instances/routes.ts';
 import type { Logger } from './logger.ts';
+import { createMeasured } from './measurements/measured.ts';
 import { createAbsences } from './nodes/absences.ts';
 import { createNodeDoor } from './nodes/door.ts';
 import { joinRoutes } from './nodes/join.ts';
@@ -93,6 +94,7 @@ export function createController(options: ControllerOptions): Controller {
     subnets: createSubnets(view),
     serviceAddresses,
     serviceNetwork,
+    measured: createMeasured(view, placement.topology, clock),
     locks: createLocks(),
     events,
     images,
@@ -124,6 +126,7 @@ export function createController(options: ControllerOptions): Controller {
     ...volumeRoutes(core),
     ...functionRoutes(core, catalog),
     ...accessRoutes(core),
+    'latency.list': async () => ({ body: { items: core.measured.list() } }),
     'rebalance.plan': async () => ({ body: rebalancing.plan() }),
     'rebalance.apply': async () => ({ body: await rebalancing.apply() }),
     ...nodeRoutes(core),

@@ -10,6 +10,7 @@ import type { Ledger } from './admission/ledger.ts';
 import type { Clock } from './clock.ts';
 import type { EventLog } from './events/event-log.ts';
 import type { Logger } from './logger.ts';
+import type { Measured } from './measurements/measured.ts';
 import type { Absences } from './nodes/absences.ts';
 import type { Subnets } from './nodes/subnets.ts';
 import { explainLines } from './placement/explain.ts';
@@ -30,6 +31,7 @@ export interface Core {
   readonly subnets: Subnets;
   readonly serviceAddresses: ServiceAddresses;
   readonly serviceNetwork: ServiceNetwork;
+  readonly measured: Measured;
   readonly locks: Locks;
   readonly events: EventLog;
   readonly images: ImageStore;

@@ -2,6 +2,12 @@
 import type { RouteDefinition } from './route-definition.ts';
 
 export const ACCESS_ROUTES = {
+  'latency.list': {
+    method: 'GET',
+    path: '/v1/latencies',
+    summary: 'How far nodes and clients are from each other: modelled and measured side by side',
+    answer: 'json',
+  },
   'rebalance.plan': {
     method: 'GET',
     path: '/v1/rebalance',

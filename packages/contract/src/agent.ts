@@ -53,6 +53,8 @@ export interface DesiredNetwork {
   /** Every other node whose guests are to be reached from here. Never the node itself. */
   readonly peers: readonly NetworkPeer[];
   readonly services: readonly ServiceRoute[];
+  /** Clients at access points of the node's site: how far they are is measured from here. */
+  readonly clients?: readonly { readonly name: string; readonly address: string }[];
 }
 
 export interface NetworkPeer {
@@ -156,6 +158,19 @@ export interface LeaseGrant {
 }
 
 /** The controller, as an agent sees it. */
+/** Round trips to another node, or to a client, over the last questions. */
+export interface Measurement {
+  readonly kind: 'node' | 'client';
+  readonly name: string;
+  /** There and back, in microseconds. */
+  readonly medianUs: number;
+  readonly leastUs: number;
+  /** Of the questions, 0 to 1. */
+  readonly lossShare: number;
+  /** Milliseconds since the last question. */
+  readonly ageMs: number;
+}
+
 export interface ControllerLink {
   register(report: NodeReport): Promise<void>;
   /** Yields the present desired state, then each later one; intermediate ones may be passed over. */
@@ -171,6 +186,8 @@ export interface ControllerLink {
   ): Promise<void>;
   /** In memory on both sides; nothing of it is stored. */
   lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]>;
+  /** Kept in memory only. */
+  measure(node: string, measurements: readonly Measurement[]): Promise<void>;
 }
 
 /** A node, as its controller sees it: what is asked on demand and never stored. */

@@ -10,6 +10,7 @@ export * from './conntrack.ts';
 export * from './cpu-flags.ts';
 export * from './data-folder.ts';
 export * from './doctor.ts';
+export { type Echoes, openEchoes } from './echo.ts';
 export * from './emulated-link.ts';
 export * from './fdb.ts';
 export * from './find-process.ts';

@@ -30,6 +30,7 @@ function textsOf(state: DesiredState): Texts {
   for (const service of state.network?.services ?? []) {
     texts.set(`service/${service.uid}`, JSON.stringify(service));
   }
+  if (state.network?.clients) texts.set('clients', JSON.stringify(state.network.clients));
   return texts;
 }
 
@@ -47,7 +48,9 @@ function stateOf(texts: Texts): DesiredState | undefined {
     else if (key.startsWith('peer/')) peers.push(JSON.parse(text));
     else if (key.startsWith('service/')) services.push(JSON.parse(text));
   }
-  const network = peers.length + services.length > 0 ? { network: { peers, services } } : {};
+  const clients = texts.get('clients');
+  const parts = { peers, services, ...(clients !== undefined && { clients: JSON.parse(clients) }) };
+  const network = peers.length + services.length > 0 || clients !== undefined ? { network: parts } : {};
   return { generation, images, instances, volumes, ...network };
 }
 

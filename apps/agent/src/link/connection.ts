@@ -9,6 +9,7 @@ import type {
   DesiredState,
   LeaseGrant,
   LeaseRequest,
+  Measurement,
   NodeLink,
   Peer,
 } from '@skerry/contract';
@@ -78,6 +79,10 @@ export class ControllerConnection implements ControllerLink {
 
   async report(node: string, observed: Parameters<ControllerLink['report']>[1]): Promise<void> {
     await (await this.#connected()).link.report(node, observed);
+  }
+
+  async measure(node: string, measurements: readonly Measurement[]): Promise<void> {
+    await (await this.#connected()).link.measure(node, measurements);
   }
 
   async lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]> {

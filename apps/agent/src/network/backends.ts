@@ -16,6 +16,8 @@ export interface Knowledge {
   readonly status: (uid: Id<'instance'>) => Pick<InstanceStatus, 'phase' | 'health'> | undefined;
   /** False: the node does not answer, as measured from here. */
   readonly reachable: (node: string) => boolean;
+  /** As measured from here; undefined where nothing was: then the controller's word counts. */
+  readonly oneWayUs?: (node: string) => number | undefined;
 }
 
 /** Differences that are noise: below them, nodes count as equally near. */
@@ -65,15 +67,15 @@ function ownBackends(route: ServiceRoute, knowledge: Knowledge): ServiceBackend[
 
 function otherBackends(
   endpoints: readonly ServiceEndpoint[],
-  { node, reachable }: Knowledge,
+  { node, reachable, oneWayUs }: Knowledge,
 ): ServiceBackend[] {
   const others = endpoints.filter((endpoint) => endpoint.node !== node);
-  const tiers = tiersOf(others.map(({ latencyUs }) => latencyUs));
-  return others.map(({ uid, address, latencyUs, healthy, node: at }) => ({
-    uid,
-    address,
-    tier: tiers.get(latencyUs)!,
-    open: healthy && reachable(at),
+  const latencyOf = (endpoint: ServiceEndpoint) => oneWayUs?.(endpoint.node) ?? endpoint.latencyUs;
+  const tiers = tiersOf(others.map(latencyOf));
+  return others.map((endpoint) => ({
+    ...{ uid: endpoint.uid, address: endpoint.address },
+    tier: tiers.get(latencyOf(endpoint))!,
+    open: endpoint.healthy && reachable(endpoint.node),
   }));
 }
 

@@ -33,6 +33,7 @@ function reporterWith(report: ControllerLink['report']) {
     desired: async function* () {},
     report,
     lease: async () => [],
+    measure: async () => undefined,
   };
   return { reporter, link, clock, phases, events };
 }

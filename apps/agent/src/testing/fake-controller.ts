@@ -132,6 +132,7 @@ export class FakeController {
           this.registered = report;
         }),
       desired: (_node, signal) => this.#desired(life, signal),
+      measure: async () => undefined,
       lease: (_node, request) =>
         life.call(() => {
           this.#reach();

@@ -1,5 +1,7 @@
 /** site, access-point, link, client: list, show, delete; client move (a handover); access-point import. */
+import type { Latency } from '@skerry/contract';
 import type { AccessPoint, Client, Link, Location, Site } from '@skerry/model';
+import { formatMillis } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age } from '../durations.ts';
@@ -41,6 +43,21 @@ const CLIENT: Column<Client>[] = [
   { title: 'ADDRESS', value: (row) => row.spec.address },
   { title: 'SINCE', value: (row) => (row.status.attachedAt ? age(row.status.attachedAt) : '') },
   { title: 'HANDOVERS', value: (row) => row.status.handovers, right: true },
+];
+
+const ms = (value: number | undefined) => (value === undefined ? '-' : `${Number(value.toFixed(2))}ms`);
+const LATENCY: Column<Latency>[] = [
+  { title: 'FROM', value: (row) => row.from },
+  { title: 'TO', value: (row) => row.to },
+  { title: 'MODELLED', value: (row) => ms(row.modelledMs), right: true },
+  { title: 'MEASURED', value: (row) => ms(row.measuredMs), right: true },
+  { title: 'LEAST', value: (row) => ms(row.leastMs), right: true },
+  {
+    title: 'LOSS',
+    value: (row) => (row.lossShare > 0 ? `${Math.round(row.lossShare * 100)}%` : ''),
+    right: true,
+  },
+  { title: 'AGE', value: (row) => formatMillis(row.ageMs), right: true },
 ];
 
 type Group = 'site' | 'access-point' | 'link' | 'client';
@@ -122,7 +139,15 @@ export function registerAccessNetwork(program: Command, context: Context): void 
         });
       }),
     );
-  register(program, context, 'link', 'connections between access points and sites', LINK);
+  register(program, context, 'link', 'connections between access points and sites', LINK)
+    .command('measured')
+    .description('how far nodes and clients are from each other, one way: modelled and measured')
+    .action(() =>
+      context.withClient(async (client) => {
+        const { items } = await client.latency.list();
+        await context.output.list(items, LATENCY, 'nothing has been measured');
+      }),
+    );
   register(program, context, 'client', 'what attaches to access points', CLIENT)
     .command('move')
     .description('a handover: the client comes through another access point from now on')

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { type Agent, createAgent, createLeaseFiles } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
-import { CgroupEntry, type Identity, machineFacts } from '@skerry/host';
+import { CgroupEntry, type Identity, machineFacts, openEchoes } from '@skerry/host';
 import {
   createImageStore,
   createVolumes,
@@ -124,6 +124,7 @@ export async function composeNode(
     machine: async () => ({ ...(await machineFacts(identity.dataDir)), version: VERSION }),
     logger: logger.child({ room: 'agent' }),
     duringStart: new CgroupEntry().hold,
+    openEchoes: () => openEchoes(builtPath('echo')),
     leases: createLeaseFiles(identity, () => builtPath('leaseGuard')),
   });
   return { images, network, volumes, runtimes, ledger, agent };

@@ -7,6 +7,7 @@ const built = {
   pebble: 'guests/pebble/build/pebble.elf',
   supervisor: 'packages/runtimes/native/build/skerry-run',
   launcher: 'packages/host/native/build/skerry-launch',
+  echo: 'packages/host/native/build/skerry-echo',
   leaseGuard: 'packages/host/native/build/skerry-lease',
   labLink: 'packages/host/native/build/skerry-link',
   labMachine: 'packages/host/native/build/skerry-machine',

@@ -86,6 +86,7 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
   return {
     desired,
     lease: async (node, request) => grantLeases(core, node, request),
+    measure: async (node, measurements) => core.measured.take(node, measurements),
     async register(report) {
       core.subnets.claim(report.name, [report.status.subnet]);
       await change(core, [keyOf('nodes', report.name)], false, (draft, world) => {

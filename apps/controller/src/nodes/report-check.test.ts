@@ -6,6 +6,7 @@ import { checkedLink } from './report-check.ts';
 const heard: unknown[] = [];
 const link = checkedLink({
   register: async (report) => void heard.push(report),
+  measure: async () => undefined,
   lease: async (_, request) => [{ uid: request.holder as never, forMs: 1 }],
   report: async (_, observed) => void heard.push(observed),
   desired: async function* () {},

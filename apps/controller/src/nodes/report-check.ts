@@ -49,6 +49,19 @@ const Lease = Type.Object({
   }),
 });
 
+const Microseconds = Type.Number({ minimum: 0, maximum: 60_000_000 });
+const Measurements = Type.Array(
+  Type.Object({
+    kind: Type.Enum(['node', 'client']),
+    name: Type.String({ minLength: 1, maxLength: 63 }),
+    medianUs: Microseconds,
+    leastUs: Microseconds,
+    lossShare: Type.Number({ minimum: 0, maximum: 1 }),
+    ageMs: Type.Number({ minimum: 0, maximum: 3_600_000 }),
+  }),
+  { maxItems: 1000 },
+);
+
 /** Errors: request_invalid. */
 function check(schema: TSchema, value: unknown, what: string): void {
   if (validatorOf(schema).Check(value)) return;
@@ -70,5 +83,9 @@ export const checkedLink = (link: ControllerLink): ControllerLink => ({
   async lease(node, request) {
     check(Lease, request, 'a request for leases');
     return link.lease(node, request);
+  },
+  async measure(node, measurements) {
+    check(Measurements, measurements, 'a measurement');
+    await link.measure(node, measurements);
   },
 });

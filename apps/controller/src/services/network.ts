@@ -73,6 +73,20 @@ function routeOf({ workload }: Service, endpoints: ServiceEndpoint[]): ServiceRo
   };
 }
 
+/** Of each site, the clients that come through its access points. */
+function clientsBySite(view: View): Map<string, { name: string; address: string }[]> {
+  const found = new Map<string, { name: string; address: string }[]>();
+  for (const { metadata, spec } of view.all('clients')) {
+    if (spec.attachedTo === undefined || spec.address === undefined) continue;
+    const site = view.get('access-points', spec.attachedTo)?.spec.site;
+    if (site === undefined) continue;
+    const here = found.get(site) ?? [];
+    here.push({ name: metadata.name, address: spec.address });
+    found.set(site, here);
+  }
+  return found;
+}
+
 const NOTHING: DesiredNetwork = { peers: [], services: [] };
 
 export function createServiceNetwork(view: View, topology: Topology, clock: Clock): ServiceNetwork {
@@ -85,8 +99,9 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
     if (from.metadata.name === to.metadata.name) return 0;
     const [a, b] = [from.spec.site, to.spec.site];
     if (a === undefined || b === undefined || !topology.has(a) || !topology.has(b)) return UNKNOWN_US;
-    const { latencyMs } = topology.distance(a, b);
-    return Number.isFinite(latencyMs) ? Math.round(latencyMs * 1000) : UNREACHED_US;
+    // By the model alone: what is said of a revision is the same whenever it is said. Nodes correct it by what they measure.
+    const { modelledMs } = topology.distance(a, b);
+    return Number.isFinite(modelledMs) ? Math.round(modelledMs * 1000) : UNREACHED_US;
   };
 
   /** Of the reached ones, those that have guests of one project, so that these can reach each other. */
@@ -139,13 +154,19 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
       });
       routes.set(name, own);
     }
+    const clients = clientsBySite(view);
     const built = new Map<string, DesiredNetwork>();
     for (const [name, met] of peers) {
       const known = [...met].sort().map((peer) => {
         const { node, underlay } = nodes.get(peer)!;
         return { node: peer, address: underlay, subnet: node.status.subnet };
       });
-      built.set(name, { peers: known, services: routes.get(name) ?? [] });
+      const { site } = nodes.get(name)!.node.spec;
+      const near = (site !== undefined && clients.get(site)) || [];
+      built.set(name, {
+        ...{ peers: known, services: routes.get(name) ?? [] },
+        ...(near.length > 0 && { clients: near }),
+      });
     }
     return built;
   };
@@ -184,7 +205,7 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
 }
 
 function concerns({ collection, before, after }: Change): boolean {
-  if (collection === 'sites' || collection === 'access-points' || collection === 'links') return true;
+  if (['sites', 'access-points', 'links', 'clients'].includes(collection)) return true;
   if (collection === 'workloads') {
     const [was, is] = [before, after] as (Workload | undefined)[];
     return !same(was?.spec.ports, is?.spec.ports) || was?.status.serviceAddress !== is?.status.serviceAddress;

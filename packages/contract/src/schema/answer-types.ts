@@ -4,6 +4,7 @@ import type * as A from './answers.ts';
 
 export type ApplyResult = Static<typeof A.ApplyResult>;
 export type Applied = Static<typeof A.Applied>;
+export type Latency = Static<typeof A.Latency>;
 export type Rebalance = Static<typeof A.Rebalance>;
 export type PlacementExplanation = Static<typeof A.PlacementExplanation>;
 export type Step = Static<typeof A.Step>;

@@ -79,6 +79,18 @@ export const ApplyResult = Type.Object({
   documents: Type.Array(Applied),
 });
 
+export const Latency = Type.Object({
+  from: Type.String({ description: 'The node that measures' }),
+  kind: Type.Enum(['node', 'client']),
+  to: Type.String(),
+  measuredMs: Type.Number({ description: 'One way: half of the median of the last round trips' }),
+  leastMs: Type.Number({ description: 'One way: half of the quickest of them' }),
+  modelledMs: Type.Optional(Type.Number({ description: 'One way, over the links of the model' })),
+  lossShare: Type.Number(),
+  ageMs: Type.Integer({ description: 'Since it was measured' }),
+});
+export const LatencyList = Type.Object({ items: Type.Array(Latency) });
+
 export const Rebalance = Type.Object({
   moves: Type.Array(
     Type.Object({

@@ -212,6 +212,7 @@ export const ROUTE_SCHEMAS = {
   'node.revoke': { params: Type.Object({ id: Segment }, closed), response: A.NodeTokenRevoked },
   'node.join': { body: A.JoinRequest, response: A.Joined },
 
+  'latency.list': { response: A.LatencyList },
   'rebalance.plan': { response: A.Rebalance },
   'rebalance.apply': { response: A.Rebalance },
   'access-network.import': {

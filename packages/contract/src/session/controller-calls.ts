@@ -3,7 +3,7 @@
  * session that begins anew sends nothing that is known.
  */
 import { createHash } from 'node:crypto';
-import type { ControllerLink, DesiredState, LeaseRequest } from '../agent.ts';
+import type { ControllerLink, DesiredState, LeaseRequest, Measurement } from '../agent.ts';
 import type { Peer, Served } from './peer.ts';
 
 /** The same for states that ask for the same, whatever their generation and the order of their parts. */
@@ -21,6 +21,7 @@ export function remoteController(peer: Peer, known: () => DesiredState | undefin
     register: (report) => peer.call('register', report),
     report: (_, observed) => peer.call('report', observed),
     lease: (_, request) => peer.call('lease', request),
+    measure: (_, measurements) => peer.call('measure', measurements),
     async *desired(_, signal) {
       const state = known();
       const params = state ? { mark: markOf(state) } : {};
@@ -41,6 +42,7 @@ export function serveController(link: ControllerLink, node: string): Served {
         link.register({ ...report, name: node }),
       report: (observed: Report) => link.report(node, observed),
       lease: (request: LeaseRequest) => link.lease(node, request),
+      measure: (measurements: readonly Measurement[]) => link.measure(node, measurements),
     },
     streams: {
       async *desired({ mark }: { mark?: unknown }, signal: AbortSignal): AsyncGenerator<DesiredItem> {

@@ -44,6 +44,7 @@ function controller() {
   let wake = () => {};
   const link: ControllerLink = {
     register: async (report) => void reports.push(report),
+    measure: async () => undefined,
     lease: async (node, { leases }) => leases.map(({ uid }) => ({ uid, forMs: node.length })),
     report: async (node, observed) => void reports.push({ node, observed }),
     async *desired(_, signal) {

@@ -1,0 +1,84 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type FakeNode, startFakeNode } from '../testing/fake-node.ts';
+import { type Harness, startHarness, workload } from '../testing/harness.ts';
+
+const document = (kind: string, name: string, spec: string) =>
+  `apiVersion: skerry/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: ${spec}\n---\n`;
+let harness: Harness;
+let nodes: FakeNode[];
+beforeEach(async () => {
+  harness = await startHarness({ node: false });
+  nodes = [];
+  for (const [at, name] of ['west', 'east'].entries())
+    nodes.push(await startFakeNode(harness.controller.link, { name, subnet: `10.90.${at}.0/24` }));
+  await harness.client.apply({
+    body: [
+      document('Site', 'west', '{}'),
+      document('Site', 'east', '{}'),
+      document('AccessPoint', 'tower', '{ type: radio-tower, site: west }'),
+      document('Link', 'road', '{ between: [west, east], latency: 10ms }'),
+      document('Client', 'phone', '{ attachedTo: tower, address: 192.0.2.7 }'),
+    ].join(''),
+  });
+  for (const name of ['west', 'east'])
+    await harness.client.node.patch({ name, body: { spec: { site: name } } });
+});
+afterEach(async () => {
+  for (const node of nodes) await node.stop();
+  const { errors } = harness;
+  await harness.close();
+  expect(errors).toEqual([]);
+});
+const measured = { medianUs: 30_000, leastUs: 28_000, lossShare: 0.25, ageMs: 1000 };
+
+test('modelled and measured are shown side by side, with their age, and nothing of it is stored', async () => {
+  const before = (await harness.client.status()).revision;
+  await harness.controller.link.measure('west', [
+    { kind: 'node', name: 'east', ...measured },
+    { kind: 'client', name: 'phone', ...measured, medianUs: 2000 },
+  ]);
+  const { items } = await harness.client.latency.list();
+  expect(items).toEqual([
+    {
+      from: 'west',
+      kind: 'node',
+      to: 'east',
+      measuredMs: 15,
+      leastMs: 14,
+      modelledMs: 10,
+      lossShare: 0.25,
+      ageMs: expect.any(Number),
+    },
+    {
+      from: 'west',
+      kind: 'client',
+      to: 'phone',
+      measuredMs: 1,
+      leastMs: 14,
+      modelledMs: 0,
+      lossShare: 0.25,
+      ageMs: expect.any(Number),
+    },
+  ]);
+  expect(items[0]!.ageMs).toBeGreaterThanOrEqual(1000);
+  expect((await harness.client.status()).revision).toBe(before);
+});
+
+test('what was measured between an access point and a site corrects where the next one is placed', async () => {
+  // By the model west is at the tower; measured, it is 40 ms away, and east 2.
+  await harness.controller.link.measure('west', [
+    { kind: 'client', name: 'phone', ...measured, medianUs: 80_000 },
+  ]);
+  await harness.controller.link.measure('east', [
+    { kind: 'client', name: 'phone', ...measured, medianUs: 4000 },
+  ]);
+  const body = workload('web', { placement: { near: { accessPoints: ['tower'] } } });
+  await harness.client.workload.put({ project: 'default', name: 'web', body });
+  const { items } = await harness.client.instance.list({ project: 'default', workload: 'web' });
+  expect(items[0]!.spec.node).toBe('east');
+  const told = await harness.client.workload.explain({ project: 'default', name: 'web' });
+  expect(told.nodes.map(({ node, latencyMs }) => [node, latencyMs])).toEqual([
+    ['east', 2],
+    ['west', 40],
+  ]);
+});
