@@ -51,7 +51,7 @@ const lastExit = (name: string, reason: string) =>
   );
 
 test('one that crash-loops waits longer and longer, with its code and count', async () => {
-  await apply('crash', { command: shell('exit 3') });
+  await apply('crash', { command: shell('echo last words of $$ >&2; exit 3') });
   const exit = await lastExit('crash', 'error');
   expect(exit.code).toBe(3);
   await eventually('it backs off', async () => {
@@ -62,6 +62,8 @@ test('one that crash-loops waits longer and longer, with its code and count', as
   await eventually('the pause is shown', async () =>
     (await skerry.run('workload', 'show', 'crash')).includes('next try in'),
   );
+  // of the run before, and of that alone
+  expect(await skerry.run('workload', 'logs', 'crash', '--previous')).toMatch(/^last words of \d+\n$/);
 });
 
 test('restart policies are heeded', async () => {

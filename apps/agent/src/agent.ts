@@ -163,6 +163,7 @@ class NodeAgent implements Agent {
       },
       records: this.#records,
       leases: this.#leases,
+      ...(options.previousLogs && { previousLogs: options.previousLogs }),
       starts: new Gate(tuning.concurrentStarts),
       stops: new Gate(tuning.concurrentStops),
       duringStart: options.duringStart ?? (() => () => undefined),
@@ -224,6 +225,7 @@ class NodeAgent implements Agent {
     this.node = createNodeLink({
       runtimeOf: (uid) => this.#guests.get(uid)?.runtime,
       look: (uid) => this.#guests.tell(uid, { type: 'look' }),
+      ...(options.previousLogs && { previousLogs: options.previousLogs }),
       network,
       probe: (signal) => probeNode(this.#nodeParts(), signal),
     });
@@ -239,6 +241,7 @@ class NodeAgent implements Agent {
       signal.throwIfAborted();
       await this.#desired.load();
       this.#guests.load(await this.#records.load());
+      this.#options.previousLogs?.retain((uid) => this.#guests.get(uid) !== undefined);
       for (const actor of this.#guests.all()) this.#reporter.present(actor.uid);
       this.#inBackground(this.#networkService.run(ending));
       await this.#networkService.firstTry;

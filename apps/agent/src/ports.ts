@@ -6,7 +6,7 @@ import type { ImageContent, ImageFacts } from '@skerry/images';
 import type { Id, NodeStatus } from '@skerry/model';
 import type { NodeNetwork } from '@skerry/network';
 import type { BackoffPolicy, Clock } from '@skerry/reconcile';
-import type { Runtime } from '@skerry/runtimes';
+import type { PreviousLogs, Runtime } from '@skerry/runtimes';
 import type { Store } from '@skerry/store';
 import type { HealthProbe } from './health/probe.ts';
 import type { LeaseHost } from './lease/port.ts';
@@ -59,6 +59,8 @@ export interface AgentOptions {
   /** Asks other machines how far they are. Absent: nothing is measured. */
   readonly openEchoes?: () => Promise<EchoPort & { close(): void }>;
   readonly logger: Logger;
+  /** Where the log of a guest's run before is kept. Absent: nowhere. */
+  readonly previousLogs?: PreviousLogs;
   /** What leases are kept in. Absent: in memory only, for guests that do not outlive the agent. */
   readonly leases?: LeaseHost;
   readonly clock?: Clock;

@@ -51,6 +51,8 @@ export interface LogOptions {
   readonly tail?: number;
   readonly follow?: boolean;
   readonly sinceMs?: number;
+  /** What it wrote in the run before this one; nothing where there was none. Does not go with `follow`. */
+  readonly previous?: boolean;
 }
 
 /** One finding of a probe: what works on this node and, where not, why and what to do about it. */

@@ -3,6 +3,7 @@ export { createDockerRuntime, type DockerOptions } from './docker/runtime.ts';
 export { createLxcRuntime, type LxcRuntimeOptions } from './lxc/runtime.ts';
 export * from './plan-guest.ts';
 export type * from './port.ts';
+export { PreviousLogs } from './previous-logs.ts';
 export { createQemuRuntime, type QemuRuntimeOptions } from './qemu/runtime.ts';
 export { createSimMemory, openSimFolder, type SimRecords } from './sim/records.ts';
 export { createSimRuntime, type SimOptions, type SimRuntime } from './sim/runtime.ts';

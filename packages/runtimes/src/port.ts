@@ -148,6 +148,11 @@ export interface Runtime {
   events(signal: AbortSignal): AsyncIterable<GuestEvent>;
   stats(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestStats>;
   logs(uid: Id<'instance'>, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  /**
+   * Moves what the guest wrote, which has ended, into `folder`, for another run is to begin: files that log-lines.ts reads.
+   * May be repeated. Absent: there is nothing that could be kept.
+   */
+  keepLog?(uid: Id<'instance'>, folder: string, signal: AbortSignal): Promise<void>;
   /** Memory that the guest costs the node beyond `spec.memoryBytes` (hypervisor, shim); measured, stated in docs. */
   overheadBytes(memoryBytes: Bytes): Bytes;
   readonly exec?: ExecPower;

@@ -2,6 +2,7 @@
 import type { DesiredInstance } from '@skerry/contract';
 import type { GuestExit, Id, Millis, RuntimeKind } from '@skerry/model';
 import type { BackoffPolicy, Clock, Gate } from '@skerry/reconcile';
+import type { PreviousLogs } from '@skerry/runtimes';
 import type { Engine } from '../engines/engine.ts';
 import type { NetworkService } from '../engines/network-service.ts';
 import type { HealthNews } from '../health/monitor.ts';
@@ -36,6 +37,7 @@ export interface ActorContext {
   readonly parts: NodeParts;
   readonly records: RecordLedger;
   readonly leases: Leases;
+  readonly previousLogs?: PreviousLogs;
   readonly starts: Gate;
   readonly stops: Gate;
   /** Called when a start begins; what it returns, when the start is over. */

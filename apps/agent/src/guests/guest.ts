@@ -166,6 +166,7 @@ export class Guest {
       ...{ observedGeneration: desired.generation, ready: false, health: 'unknown' },
     });
     if (this.record.exits.length > 0) await this.#context.records.flush(); // the reason must outlive the old guest
+    await this.#keepLog(runtime, signal);
     // what failed to start once is not trusted to be whole
     if (madeBefore && !isLasting(template))
       this.have = await runtime.apply({ do: 'remove', uid: this.uid }, signal);
@@ -183,6 +184,18 @@ export class Guest {
     if (state.state !== 'running') return;
     if (this.watch.checked(desired)) this.watch.begin(desired, beganMs);
     else this.journal.move('running', { ready: true });
+  }
+
+  /** For `logs --previous`, which is not worth a start. */
+  async #keepLog(runtime: Runtime, signal: AbortSignal): Promise<void> {
+    if (this.have?.state !== 'exited') return;
+    try {
+      await this.#context.previousLogs?.keep(runtime, this.uid, String(this.record.judgedAtMs), signal);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      const { logger } = this.#context;
+      logger.warn({ err: asSkerryError(thrown), uid: this.uid }, 'the log of the run before is not kept');
+    }
   }
 
   #tellStarted(startMs: number): void {
@@ -261,6 +274,7 @@ export class Guest {
     this.forgotten = 'soon'; // an acknowledgement that comes now must not write the record again
     try {
       await this.#context.records.remove(this.uid);
+      this.#context.previousLogs?.remove(this.uid);
     } catch (thrown) {
       this.forgotten = undefined;
       throw thrown;

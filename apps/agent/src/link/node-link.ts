@@ -2,13 +2,14 @@
 import type { NodeLink } from '@skerry/contract';
 import { type Id, type ProbeFinding, SkerryError } from '@skerry/model';
 import type { NodeNetwork } from '@skerry/network';
-import type { Runtime } from '@skerry/runtimes';
+import type { PreviousLogs, Runtime } from '@skerry/runtimes';
 
 export interface NodeLinkOptions {
   /** Undefined: the node has no such instance. */
   readonly runtimeOf: (uid: Id<'instance'>) => Runtime | undefined;
   /** What is known of the guest may be wrong now. */
   readonly look: (uid: Id<'instance'>) => void;
+  readonly previousLogs?: PreviousLogs;
   readonly network: NodeNetwork;
   readonly probe: (signal: AbortSignal) => Promise<ProbeFinding[]>;
 }
@@ -38,7 +39,11 @@ export function createNodeLink(options: NodeLinkOptions): NodeLink {
     return power(runtime, runtime.display, 'screen');
   };
   return {
-    logs: (uid, query, signal) => runtimeOf(uid).logs(uid, query, signal),
+    logs(uid, query, signal) {
+      const runtime = runtimeOf(uid);
+      if (!query.previous) return runtime.logs(uid, query, signal);
+      return power(runtime, options.previousLogs, 'log of a run before').read(uid, query, signal);
+    },
     async stats(uid, signal) {
       const [stats, bytes] = await Promise.all([
         runtimeOf(uid).stats(uid, signal),

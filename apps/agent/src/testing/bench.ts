@@ -20,6 +20,7 @@ export interface BootOptions {
   readonly reachable?: (node: string) => boolean;
   readonly bringImage?: AgentOptions['bringImage'];
   readonly collectImages?: AgentOptions['collectImages'];
+  readonly previousLogs?: AgentOptions['previousLogs'];
 }
 
 export class Bench {
@@ -44,6 +45,7 @@ export class Bench {
       ...(options.reachable && { reachable: options.reachable }),
       ...(options.bringImage && { bringImage: options.bringImage }),
       ...(options.collectImages && { collectImages: options.collectImages }),
+      ...(options.previousLogs && { previousLogs: options.previousLogs }),
       machine: async () => ({
         ...{ arch: 'x86_64', version: '0', kernel: '6' },
         capacity: { cpus: 2, memoryBytes: 1e9, diskBytes: 1e9 },

@@ -2,6 +2,8 @@
  * A machine in memory, for tests of the agent: guests, attachments, volumes and a ledger that outlive the agents that
  * come and go. It notes what must never happen (a guest started twice, an attachment taken from a guest that runs).
  */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type ProbeFinding, SkerryError } from '@skerry/model';
 import type { Attachment, AttachRequest, NetworkService, NodeNetwork, OverlayPeer } from '@skerry/network';
@@ -135,6 +137,11 @@ export class World {
       stats: async () => ({ cpuMs: 1, memoryBytes: 2 }),
       async *logs() {
         yield { atMs: 0, stream: 'stdout', text: 'hello' };
+      },
+      keepLog: async (uid, folder) => {
+        const state = this.guests.get(uid)?.state;
+        if (state?.state === 'exited')
+          writeFileSync(join(folder, 'log'), `${state.exit.atMs} e ${state.exit.message}\n`);
       },
       overheadBytes: () => 1_000_000 as ReturnType<Runtime['overheadBytes']>,
     };

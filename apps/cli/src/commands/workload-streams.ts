@@ -56,14 +56,29 @@ export function registerWorkloadStreams(workload: Command, context: Context): vo
     .description('what a workload wrote')
     .argument('<name>')
     .option('-f, --follow', 'go on as more comes')
+    .option('-p, --previous', 'of the run before: the last words of one that was started again')
     .option('-n, --tail <lines>', 'only the last lines', Number)
     .option('--instance <name>', 'which instance; the first that runs')
     .option('-t, --timestamps', 'with the time of each line')
     .action(
-      (name: string, options: { follow?: boolean; tail?: number; instance?: string; timestamps?: boolean }) =>
+      (
+        name: string,
+        options: {
+          follow?: boolean;
+          previous?: boolean;
+          tail?: number;
+          instance?: string;
+          timestamps?: boolean;
+        },
+      ) =>
         context.withClient(async (client) => {
           if (options.tail !== undefined && !Number.isInteger(options.tail))
             throw new SkerryError('request_invalid', '--tail takes a whole number');
+          if (options.follow && options.previous)
+            throw new SkerryError(
+              'request_invalid',
+              '--follow does not go with --previous: that run is over, leave one of them out',
+            );
           const stop = new AbortController();
           process.once('SIGINT', () => stop.abort());
           const input = {
@@ -71,6 +86,7 @@ export function registerWorkloadStreams(workload: Command, context: Context): vo
             name,
             ...ofInstance(options.instance),
             ...(options.follow ? { follow: true } : {}),
+            ...(options.previous ? { previous: true } : {}),
             ...(options.tail === undefined ? {} : { tail: options.tail }),
           };
           for await (const line of client.workload.logs(input, { signal: stop.signal })) {

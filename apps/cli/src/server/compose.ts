@@ -18,6 +18,7 @@ import {
   createSimRuntime,
   createVmRuntime,
   openSimFolder,
+  PreviousLogs,
   type Runtime,
   removeUnrecorded,
 } from '@skerry/runtimes';
@@ -126,6 +127,7 @@ export async function composeNode(
     duringStart: new CgroupEntry().hold,
     openEchoes: () => openEchoes(builtPath('echo')),
     leases: createLeaseFiles(identity, () => builtPath('leaseGuard')),
+    previousLogs: new PreviousLogs(identity.dataDir),
   });
   return { images, network, volumes, runtimes, ledger, agent };
 }

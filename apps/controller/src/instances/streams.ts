@@ -9,7 +9,7 @@ import { linkOf } from '../nodes/link.ts';
 export async function* readLogs(
   core: Core,
   find: () => Instance,
-  { tail, follow, sinceMs }: { tail?: number; follow?: boolean; sinceMs?: number },
+  { tail, follow, sinceMs, previous }: { [K in keyof LogOptions]?: LogOptions[K] },
   signal: AbortSignal,
 ): AsyncGenerator<LogLine> {
   const { link, uid } = linkOf(core, find());
@@ -17,6 +17,7 @@ export async function* readLogs(
     ...(tail !== undefined && { tail }),
     ...(follow !== undefined && { follow }),
     ...(sinceMs !== undefined && { sinceMs }),
+    ...(previous !== undefined && { previous }),
   };
   yield* link.logs(uid, options, signal);
 }

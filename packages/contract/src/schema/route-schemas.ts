@@ -74,6 +74,9 @@ const LogQuery = {
   tail: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 })),
   follow: Type.Optional(Type.Boolean()),
   sinceMs: Type.Optional(Type.Number({ minimum: 0, description: 'Milliseconds since the epoch' })),
+  previous: Type.Optional(
+    Type.Boolean({ description: 'Of the run before this one; nothing where there was none; ends by itself' }),
+  ),
 };
 const ExecQuery = {
   command: Type.Array(Type.String({ maxLength: 131_072 }), {

@@ -1,7 +1,11 @@
 /** Part of the conformance suite: what guests wrote stays readable after their end; many at once do not disturb each other. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { LogOptions } from '@skerry/model';
 import { eventually } from '@skerry/testkit';
 import { expect, test } from 'vitest';
+import { PreviousLogs } from '../previous-logs.ts';
 import { GRACE, noSignal, type Running, type Suite, type Uid } from './suite.ts';
 
 const AT_ONCE = 10;
@@ -45,6 +49,28 @@ export function logAndCrowdPromises(suite: Suite): void {
     await suite.runtime.apply({ do: 'stop', uid, graceMs: GRACE }, noSignal());
     await toTheEnd;
     await suite.remove(uid);
+  });
+
+  test('what a run wrote can be put away, and outlives the guest that is made for the next', async () => {
+    const { lastWords } = suite.bed;
+    if (!suite.runtime.keepLog || lastWords === undefined) return; // nothing is printed that could be kept
+    const dataDir = mkdtempSync(join(tmpdir(), 'skerry-kept-'));
+    try {
+      const { uid } = await suite.run('fails');
+      await eventually('it has ended, and its log is whole', async () => {
+        const { state } = await suite.runtime.recover(uid, noSignal());
+        return state === 'exited' && (await read(uid, {})).some((line) => line.includes(lastWords));
+      });
+      const all = await read(uid, {});
+      const logs = new PreviousLogs(dataDir);
+      await logs.keep(suite.runtime, uid, 'this', noSignal());
+      await suite.remove(uid);
+      const kept: string[] = [];
+      for await (const { text } of logs.read(uid, {}, noSignal())) kept.push(text);
+      expect(kept).toEqual(all);
+    } finally {
+      rmSync(dataDir, { recursive: true, force: true });
+    }
   });
 
   test('the log of a guest that is not there is empty', async () => {

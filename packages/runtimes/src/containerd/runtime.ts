@@ -8,6 +8,7 @@ import type { ImageContent } from '@skerry/images';
 import { type Bytes, type GuestStats, type Id, SkerryError } from '@skerry/model';
 import { EventQueue } from '../event-queue.ts';
 import { logLines } from '../log-lines.ts';
+import { moveLog } from '../move-log.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { ExecPower, GuestState, GuestStep, Runtime } from '../port.ts';
 import { Engine } from './engine.ts';
@@ -187,6 +188,10 @@ export function createContainerdRuntime(options: ContainerdOptions): Runtime {
       await guests.endings.released(uid);
       const { folder } = guests.folders.files(uid);
       yield* logLines(folder, logOptions, signal, () => guests.endings.hasLastWords(uid));
+    },
+    async keepLog(uid, folder) {
+      await guests.endings.released(uid);
+      moveLog(guests.folders.files(uid).folder, folder);
     },
     overheadBytes: () => OVERHEAD_BYTES as Bytes,
     exec,

@@ -15,6 +15,7 @@ import { dockerExec } from './exec-session.ts';
 import { DockerGuests } from './guests.ts';
 import { EngineImages } from './images.ts';
 import { isRunning } from './judge.ts';
+import { KEPT_LINES, keepDockerLog } from './keep-log.ts';
 import { dockerLogs } from './logs.ts';
 import { probeDocker } from './probe.ts';
 import { Records } from './record.ts';
@@ -132,6 +133,10 @@ export function createDockerRuntime({ identity, images, logger, socketPath, only
       };
     },
     logs: (uid, options, signal) => dockerLogs(api, guests.path(uid), options, signal),
+    async keepLog(uid, folder, signal) {
+      const end = dockerLogs(api, guests.path(uid), { tail: KEPT_LINES }, signal);
+      await keepDockerLog(end, folder);
+    },
     overheadBytes: () => OVERHEAD_BYTES as Bytes,
     exec,
   };

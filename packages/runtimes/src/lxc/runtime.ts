@@ -18,6 +18,7 @@ import {
 } from '@skerry/model';
 import { EventQueue } from '../event-queue.ts';
 import { logLines } from '../log-lines.ts';
+import { moveLog } from '../move-log.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { ConsolePower, ExecPower, GuestEvent, GuestState, GuestStep, Runtime } from '../port.ts';
 import { openConsole } from '../qemu/console.ts';
@@ -156,6 +157,10 @@ class LxcRuntime implements Runtime {
       ...(pids === undefined ? {} : { pids }),
       ...(diskBytes === undefined ? {} : { diskBytes }),
     };
+  }
+
+  async keepLog(uid: Uid, folder: string): Promise<void> {
+    moveLog(this.#guests.folder(uid).data, folder);
   }
 
   logs(uid: Uid, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine> {

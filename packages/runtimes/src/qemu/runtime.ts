@@ -17,6 +17,7 @@ import {
 } from '@skerry/model';
 import { EventQueue } from '../event-queue.ts';
 import { logLines } from '../log-lines.ts';
+import { moveLog } from '../move-log.ts';
 import { planGuest } from '../plan-guest.ts';
 import type { ConsolePower, GuestEvent, GuestState, GuestStep, Runtime } from '../port.ts';
 import { type Acceleration, probeAcceleration } from './acceleration.ts';
@@ -130,6 +131,10 @@ class QemuRuntime implements Runtime {
     const { cpuMs = 0, memoryBytes = 0, pids } = cgroupUsage(folder.cgroup);
     const memoryLimitBytes = groupLimits(record.spec).memoryBytes;
     return { cpuMs, memoryBytes, memoryLimitBytes, ...(pids === undefined ? {} : { pids }) };
+  }
+
+  async keepLog(uid: Uid, folder: string): Promise<void> {
+    moveLog(this.#guests.folder(uid).data, folder);
   }
 
   logs(uid: Uid, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine> {

@@ -18,6 +18,7 @@ import {
 } from '@skerry/model';
 import { EventQueue } from '../event-queue.ts';
 import { logLines } from '../log-lines.ts';
+import { moveLog } from '../move-log.ts';
 import { planGuest } from '../plan-guest.ts';
 import type {
   ConsolePower,
@@ -179,6 +180,10 @@ class VmRuntime implements Runtime {
       diskBytes: (statSync(diskOf(folder), { throwIfNoEntry: false })?.blocks ?? 0) * 512,
       ...(pids === undefined ? {} : { pids }),
     };
+  }
+
+  async keepLog(uid: Uid, folder: string): Promise<void> {
+    moveLog(this.#guests.folder(uid).data, folder);
   }
 
   logs(uid: Uid, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine> {
