@@ -38,7 +38,7 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.resources.cpus': `Processors, in fractions. Default ${GUEST_DEFAULTS.cpus}.`,
     'spec.resources.memory': `Default ${memory}. At least 1MiB.`,
     'spec.resources.disk':
-      'Container: size of its writable layer, at least 2MiB; default: no limit of its own.',
+      'Container and system: size of the writable layer, at least 2MiB; default: no limit of its own. VM: its disk grows to it. Unikernel: size of each block device that its kernel asks for (Solo5); what is on it stays until `disk` is taken out or the workload is deleted.',
     'spec.resources.pids': `Container: processes and threads. Default ${GUEST_DEFAULTS.pids}.`,
     'spec.resources.bandwidth': 'Limits of the network, in both directions apart. Default: none.',
     'spec.resources.bandwidth.in': 'To the guest.',

@@ -43,8 +43,8 @@ export interface GuestSpec {
   readonly incarnation: string;
   readonly imageDigest: string;
   /**
-   * Given where the guest's root disk is to outlive its incarnations (a virtual machine, a system container): another
-   * incarnation with the same root goes on with the disk that is there, as a machine does whose memory was changed.
+   * Given where the guest's disk is to outlive its incarnations (a virtual machine, a system container, a unikernel with block
+   * devices): another incarnation with the same root goes on with the disk that is there, as a machine does whose memory was changed.
    */
   readonly root?: string;
   readonly cpus: number;

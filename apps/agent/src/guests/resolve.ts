@@ -35,10 +35,16 @@ export function incarnationOf(desired: DesiredInstance): string {
 /** Runtimes whose guests are machines to people: their root disk stays until image or rebuild counter say otherwise. */
 const LASTING: ReadonlySet<RuntimeKind> = new Set(['vm', 'system']);
 
-export const isLasting = ({ runtime }: WorkloadSpec): boolean => LASTING.has(runtime);
+/** A unikernel has nothing that lasts but block devices of its own, which it gets with `disk`. */
+const hasBlocks = ({ runtime, resources }: WorkloadSpec): boolean =>
+  runtime === 'unikernel' && resources?.disk !== undefined;
+
+export const isLasting = (template: WorkloadSpec): boolean =>
+  LASTING.has(template.runtime) || hasBlocks(template);
 
 /** What the root disk was made from; undefined where it goes with each incarnation. */
 function rootOf({ spec: { template, imageDigest, rebuilds } }: DesiredInstance): string | undefined {
+  if (hasBlocks(template)) return `blocks/${rebuilds}`; // made from no image: they outlive another one
   return isLasting(template) ? `${imageDigest}/${rebuilds}` : undefined;
 }
 

@@ -124,6 +124,17 @@ export class GuestFolder<R extends object = GuestRecord> {
     }
   }
 
+  /** Nobody takes the end of the run before for that of the next. It has ended. */
+  clearRun(): void {
+    rmSync(this.run, { recursive: true, force: true });
+    this.make();
+  }
+
+  /** What it wrote tells how it ended: nothing of another run may be among it. */
+  clearLog(): void {
+    for (const name of ['log', 'log.1']) rmSync(join(this.data, name), { force: true });
+  }
+
   remove(): void {
     rmSync(this.run, { recursive: true, force: true });
     rmSync(this.data, { recursive: true, force: true });

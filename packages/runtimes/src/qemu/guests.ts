@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { cgroupOomKills, type Identity, isAlive, signalProcess, waitForEnd } from '@skerry/host';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type Millis, SkerryError } from '@skerry/model';
+import { keepsRoot } from '../plan-guest.ts';
 import type { GuestSpec, GuestState } from '../port.ts';
 import type { Acceleration } from './acceleration.ts';
 import { judgeExit } from './exit.ts';
@@ -65,12 +66,13 @@ export class Guests {
     if (!folder.exists) return { state: 'absent' };
     const record = folder.read();
     const incarnation = record?.spec.incarnation ?? '';
-    if (record && record.startedAtMs === undefined) return { state: 'created', incarnation };
+    const root = record?.spec.root === undefined ? {} : { root: record.spec.root };
+    if (record && record.startedAtMs === undefined) return { state: 'created', incarnation, ...root };
     const process = await qemuOf(folder);
     if (!record || !process) {
-      return { state: 'exited', incarnation, exit: await this.#exitOf(folder) };
+      return { state: 'exited', incarnation, ...root, exit: await this.#exitOf(folder) };
     }
-    return { state: 'running', incarnation, pid: process.pid, startedAtMs: record.startedAtMs! };
+    return { state: 'running', incarnation, ...root, pid: process.pid, startedAtMs: record.startedAtMs! };
   }
 
   /** Watches for its end from now on. */
@@ -105,9 +107,11 @@ export class Guests {
 
   async create(spec: GuestSpec, signal: AbortSignal): Promise<GuestState> {
     const have = await this.state(spec.uid);
+    // Over the block devices of the one that is there, as a machine that is switched on again.
+    const again = have.state !== 'running' && keepsRoot(spec, have);
     if (have.state !== 'absent') {
-      if (have.incarnation === spec.incarnation) return have;
-      throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
+      if (have.incarnation === spec.incarnation && !(again && have.state === 'exited')) return have;
+      if (!again) throw new SkerryError('guest_start_failed', `${spec.name} is there as another incarnation`);
     }
     if (spec.network && spec.network.kind !== 'tap')
       throw new SkerryError('unsupported', 'a unikernel needs a tap device, not a network namespace');
@@ -124,18 +128,23 @@ export class Guests {
     const rules = rulesOf(image.family);
     const hasButton = image.kind === 'unikernel' && image.machine !== 'microvm' && !image.tender;
     try {
+      if (again) {
+        this.#forget(spec.uid);
+        await clearGuest(folder);
+      }
       folder.make();
       await makeGuestDisks(folder.data, image, spec, signal);
+      if (again) folder.clearLog();
       folder.write({
         spec,
         family: image.tender ? 'solo5-tender' : image.family,
         powerButton: hasButton && rules.powerButton,
       });
     } catch (cause) {
-      folder.remove();
+      if (!again) folder.remove();
       throw creationError(spec, cause);
     }
-    return { state: 'created', incarnation: spec.incarnation };
+    return this.state(spec.uid);
   }
 
   /** Errors: unsupported with what this node lacks. */
@@ -161,7 +170,7 @@ export class Guests {
       kernelImage(images, spec.imageDigest, kernelPath),
     ]);
     const nowMs = Date.now();
-    folder.make(); // its run folder is gone where the machine was started anew since it was created
+    folder.clearRun(); // gone as well where the machine was started anew since it was created
     folder.write({ ...record, startedAtMs: nowMs });
     const chance = { nowMs, seed: randomBytes(32).toString('hex') };
     const { programFolders } = this.#options;

@@ -78,12 +78,60 @@ test('every device of the manifest is attached by its name, and the status is th
       `given: --net-mac:service=${mac}`,
       `given: --ipv4=${address}/${prefixLength} --ipv4-gateway=${gateway} --ttl=3 exit=3`,
       'net: plain frames',
-      'block: 1048576 bytes, written',
+      'block: 1048576 bytes, start 1, written',
       'image: ELF',
       `user: ${GUEST_UID}`,
     ]),
   );
   await remove(spec);
+});
+
+test('its block device keeps what is on it: over restarts, other settings and other images, until it is deleted', async () => {
+  const devices: Solo5DeviceSpec[] = [{ name: 'storage', type: 'block' }];
+  const converge = async (want: GuestSpec | undefined, { uid }: GuestSpec) => {
+    let state = await runtime.recover(uid, signal);
+    const steps = runtime.plan(want, state, uid, 0 as Millis);
+    for (const step of steps) state = await runtime.apply(step, signal);
+    return steps.map((step) => step.do);
+  };
+  const blockLines = async (spec: GuestSpec) => {
+    await exitOf(spec);
+    return (await linesOf(spec)).filter((line) => line.startsWith('block: '));
+  };
+  const sized = (diskBytes: number) => ({ root: 'blocks/0', diskBytes: diskBytes as Bytes });
+  const first = await guest(devices, { ports: [], args: ['exit=3'], ...sized(65536) });
+  await converge(first, first);
+  expect(await blockLines(first)).toEqual(['block: 65536 bytes, start 1, written']);
+
+  // it crashed, and is started again; what it wrote is of this run alone
+  expect(await converge(first, first)).toEqual(['create', 'start']);
+  expect(await blockLines(first)).toEqual(['block: 65536 bytes, start 2, written']);
+
+  // a new version of it, with more room, after a runtime that ended between the steps
+  const { imageDigest } = await guest([...devices, SERVICE], {});
+  const next = { ...first, incarnation: 'two', imageDigest, ...sized(131072) };
+  await runtime.apply({ do: 'create', spec: next }, signal);
+  await runtime.stop();
+  runtime = open();
+  await runtime.start(signal);
+  expect(await runtime.recover(first.uid, signal)).toEqual({
+    ...{ state: 'created', incarnation: 'two', root: 'blocks/0' },
+  });
+  expect(await converge(next, first)).toEqual(['start']);
+  expect(await blockLines(first)).toEqual(['block: 131072 bytes, start 3, written']);
+
+  // it never shrinks, and a refusal leaves it as it was
+  const ended = await runtime.recover(first.uid, signal);
+  await expect(converge({ ...next, incarnation: 'three', ...sized(65536) }, first)).rejects.toMatchObject({
+    code: 'unsupported',
+    message: expect.stringContaining('128KiB'),
+  });
+  expect(await runtime.recover(first.uid, signal)).toEqual(ended);
+  await converge(next, first);
+  expect(await blockLines(first)).toEqual(['block: 131072 bytes, start 4, written']);
+
+  await converge(undefined, first);
+  expect(await bed.leftovers(first.uid)).toEqual([]);
 });
 
 test('it outlives the agent, has a console, and ends when asked to', async () => {

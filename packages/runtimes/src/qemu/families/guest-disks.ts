@@ -1,20 +1,12 @@
 /**
  * The disks of a unikernel, in its data folder: over the disk image that it starts from, a file of its own that takes what
- * it writes; for each block device that a Solo5 manifest asks for, an empty one. The image is never written.
+ * it writes, fresh each time; for each block device that a Solo5 manifest asks for one that is empty at first and keeps what is
+ * on it when the guest is made anew. The image is never written.
  */
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  openSync,
-  readSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, closeSync, openSync, readSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { GUEST_GID, GUEST_UID, run } from '@skerry/host';
-import { SkerryError } from '@skerry/model';
+import { formatBytes, SkerryError } from '@skerry/model';
 import type { GuestSpec } from '../../port.ts';
 import type { PlannedDisk } from '../command-line.ts';
 import type { KernelImage } from '../kernel-image.ts';
@@ -36,7 +28,9 @@ export function guestDisks(folder: string, image: KernelImage): PlannedDisk[] {
   return [...own, ...blocks];
 }
 
-/** Errors: unsupported, image_invalid, disk_full, host_missing, host_command_failed, cancelled. */
+const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+
+/** May be repeated: a block device grows then. Where it would have to shrink nothing is changed. Errors: unsupported, image_invalid, disk_full, host_missing, host_command_failed, cancelled. */
 export async function makeGuestDisks(
   folder: string,
   image: KernelImage,
@@ -49,7 +43,14 @@ export async function makeGuestDisks(
       'unsupported',
       `${spec.name} asks for the block devices ${blocks.map(({ name }) => name).join(', ')}: say how large they are with resources.disk`,
     );
-  for (const { path, format, base } of guestDisks(folder, image)) {
+  const disks = guestDisks(folder, image);
+  const larger = disks.find(({ path, base }) => !base && sizeOf(path) > (spec.diskBytes ?? 0));
+  if (larger)
+    throw new SkerryError(
+      'unsupported',
+      `${spec.name} has block devices of ${formatBytes(sizeOf(larger.path))}, and resources.disk asks for less: they keep their data and do not shrink; put it back, or delete the workload`,
+    );
+  for (const { path, format, base } of disks) {
     if (base) {
       // -u: nobody opens the image here; its header was read when it was imported
       const size = base.format === 'raw' ? statSync(base.path).size : qcow2Size(base.path);
@@ -69,7 +70,7 @@ export async function makeGuestDisks(
       await run(QEMU_IMG, args, { signal, timeoutMs: LIMIT_MS });
       if (image.family === 'osv') await osvDiskWords(path, base.format, image, spec, signal);
     } else {
-      writeFileSync(path, '');
+      closeSync(openSync(path, 'a'));
       truncateSync(path, spec.diskBytes);
     }
     chmodSync(path, 0o600);

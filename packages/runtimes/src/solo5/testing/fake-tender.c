@@ -21,7 +21,10 @@ int main(int argc, char **argv) {
     }
     if (!strncmp(argv[i], "--block:", 8)) {
       int fd = open(strchr(argv[i], '=') + 1, O_RDWR);
-      printf("block: %lld bytes, %s\n", (long long)lseek(fd, 0, SEEK_END), pwrite(fd, "x", 1, 0) == 1 ? "written" : "not written");
+      unsigned char starts = 0; /* counted on the device itself */
+      printf("block: %lld bytes, ", (long long)lseek(fd, 0, SEEK_END));
+      printf("start %d, ", pread(fd, &starts, 1, 0) == 1 ? ++starts : -1);
+      printf("%s\n", pwrite(fd, &starts, 1, 0) == 1 ? "written" : "not written");
     }
     if (!strcmp(argv[i], "--") && i + 1 < argc) image = argv[i + 1], words = i + 2 < argc ? argv[i + 2] : "";
   }
