@@ -67,6 +67,13 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.vm.cpuModel':
       '`portable` (default): the same on unlike hosts, so that the guest can move. `host`: all that this one has.',
     'spec.vm.cdrom': 'Name of an ISO image. It is started from while the disk has nothing to start.',
+    'spec.vm.boot':
+      'A kernel in place of what the disk would start: without firmware and loader it is up much sooner. Not with UEFI.',
+    'spec.vm.boot.kernel':
+      'Name of a Linux kernel in the image store: a bzImage, or a vmlinux with a PVH entry.',
+    'spec.vm.boot.initrd': 'Name of an initramfs in the image store.',
+    'spec.vm.boot.arguments':
+      "The kernel's command line, all of it: `root=/dev/vda2 console=ttyS0`. Default: empty.",
     'spec.vm.cloudInit': 'What cloud-init finds in the guest (data source NoCloud).',
     'spec.vm.cloudInit.userData': 'A cloud-config or a script.',
     'spec.vm.cloudInit.networkConfig':

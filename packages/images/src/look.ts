@@ -9,6 +9,7 @@ import { type Compression, unpackedBytes } from './content/compression.ts';
 import type { ImageRecord } from './content/records.ts';
 import { stageDisk } from './disk/import-disk.ts';
 import { folderKind } from './folder.ts';
+import { stageInitramfs } from './initramfs/import-initramfs.ts';
 import { stageIso } from './iso/import-iso.ts';
 import { type StagedArchive, stageTar } from './oci/archive.ts';
 import { keepArchive, readArchive } from './oci/import-archive.ts';
@@ -74,6 +75,8 @@ async function lookAtOne(path: string, what: Recognised, look: Look, unpackedFro
       return lookAtTar(path, 'none', look);
     case 'kernel':
       return oneBlob(await stageKernel(path, blobs, signal), blobs);
+    case 'initramfs':
+      return oneBlob(await stageInitramfs(path, what.packing, blobs, signal), blobs);
     case 'iso':
       return oneBlob(await stageIso(path, blobs, options), blobs);
     case 'disk':
@@ -119,7 +122,9 @@ async function lookAtCompressed(
       cause: error,
     });
   });
-  if (recogniseContent(head, Buffer.alloc(0))?.what === 'tar') return lookAtTar(path, compression, look);
+  const what = recogniseContent(head, Buffer.alloc(0))?.what;
+  if (what === 'tar') return lookAtTar(path, compression, look);
+  if (what === 'initramfs') return oneBlob(await stageInitramfs(path, compression, blobs, signal), blobs);
   const bytes = unpackedBytes(path, compression, 'the file', signal, progress);
   const unpacked = await blobs.stage(bounded(bytes), signal, { sparse: true }).catch((error) => {
     if (error instanceof SkerryError) throw error;

@@ -9,11 +9,13 @@ import { QCOW2_MAGIC } from './disk/qcow2.ts';
 import { VDI_SIGNATURE, VDI_SIGNATURE_AT } from './disk/vdi.ts';
 import { VHD_COOKIE, VHD_FOOTER_BYTES } from './disk/vhd.ts';
 import { VHDX_SIGNATURE } from './disk/vhdx.ts';
+import { isCpio, isCpioInLz4 } from './initramfs/cpio.ts';
 import { ISO_MAGIC, ISO_MAGIC_AT } from './iso/iso.ts';
 
 export type Recognised =
   | { readonly what: 'folder' | 'kernel' | 'iso' }
   | { readonly what: 'tar' }
+  | { readonly what: 'initramfs'; readonly packing: 'none' | 'lz4' }
   | { readonly what: 'compressed'; readonly compression: Exclude<Compression, 'none'> }
   | { readonly what: 'disk'; readonly format: AnyDiskFormat };
 
@@ -33,15 +35,12 @@ const STRANGERS: readonly (readonly [at: number, magic: Buffer, what: string])[]
   [0, Buffer.from('hsqs'), 'it is a squashfs file system: unpack it with `unsquashfs` and import the folder'],
   [0, Buffer.from('# Disk Descriptor'), VMDK_APART],
   [0, Buffer.from('COWD'), VMDK_APART],
-  [
-    0,
-    Buffer.from('070701'),
-    'it is a cpio archive: a kernel loads it beside itself, it is no image of its own',
-  ],
+  [0, Buffer.from('070707'), 'it is a cpio archive of the old form: a kernel reads `cpio -H newc`'],
+  [0, starts(0x04, 0x22, 0x4d, 0x18), 'it is compressed with lz4: a kernel unpacks `lz4 -l` alone'],
 ];
 
 const SUPPORTED =
-  'container archives (docker save, OCI), OCI layout folders, root file systems (tar or a folder), disks (raw, qcow2, vmdk, vdi, vhdx, vhd), ISO images and unikernels are; tars and disks also compressed with gzip, xz or zstd';
+  'container archives (docker save, OCI), OCI layout folders, root file systems (tar or a folder), disks (raw, qcow2, vmdk, vdi, vhdx, vhd), ISO images, unikernels, Linux kernels and initramfs (cpio) are; tars, disks and initramfs also compressed with gzip, xz or zstd';
 
 async function bytesOf(file: FileHandle, at: number, length: number): Promise<Buffer> {
   const bytes = Buffer.alloc(length);
@@ -82,6 +81,8 @@ export function recogniseContent(head: Buffer, tail: Buffer): Recognised | undef
   if (head.length >= 512 && head.readUInt32LE(VDI_SIGNATURE_AT) === VDI_SIGNATURE) return disk('vdi');
   if (has(head, 0, VHD_COOKIE) || has(tail, 0, VHD_COOKIE)) return disk('vpc');
   if (has(head, ISO_MAGIC_AT, ISO_MAGIC)) return { what: 'iso' };
+  if (isCpio(head)) return { what: 'initramfs', packing: 'none' };
+  if (isCpioInLz4(head)) return { what: 'initramfs', packing: 'lz4' };
   if (isTar(head)) return { what: 'tar' };
   // Linux' boot header before the boot sector: a bzImage has both. The UEFI program and arm64's kernel are told, too.
   if (has(head, 0x202, Buffer.from('HdrS')) || has(head, 56, Buffer.from('ARMd'))) return { what: 'kernel' };

@@ -1,4 +1,5 @@
 export * from './errors.ts';
+export * from './further-images.ts';
 export * from './guest.ts';
 export * from './guest-defaults.ts';
 export * from './guest-words.ts';

@@ -25,6 +25,12 @@ export interface VmGuest {
   readonly tpm: boolean;
   readonly cpuModel: 'portable' | 'host';
   readonly cdromDigest?: string;
+  /** Its kernel is loaded in place of what its firmware would start. */
+  readonly boot?: {
+    readonly kernelDigest: string;
+    readonly initrdDigest?: string;
+    readonly arguments: string;
+  };
   readonly cloudInit?: {
     readonly userData?: string;
     readonly networkConfig?: string;

@@ -3,6 +3,7 @@
  * itself, from the resolved spec.
  */
 import type { DesiredInstance } from '@skerry/contract';
+import { imagesNeeded } from '@skerry/model';
 import type { AttachRequest } from '@skerry/network';
 import { attachRequestOf } from './resolve.ts';
 
@@ -19,8 +20,7 @@ export function planStart(desired: DesiredInstance): NodeStep[] {
   // looked at first: it costs nothing to take back
   if (desired.spec.template.runtime !== 'sim') {
     // the last one is what it is made from, and what is told of it
-    if (desired.spec.cdromDigest !== undefined) steps.push({ do: 'image', digest: desired.spec.cdromDigest });
-    steps.push({ do: 'image', digest: desired.spec.imageDigest });
+    for (const digest of imagesNeeded(desired.spec)) steps.push({ do: 'image', digest });
   }
   for (const { name } of desired.spec.template.volumes ?? []) steps.push({ do: 'volume', name });
   const request = attachRequestOf(desired);

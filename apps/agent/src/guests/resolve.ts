@@ -6,6 +6,8 @@ import { createHash } from 'node:crypto';
 import type { DesiredInstance } from '@skerry/contract';
 import {
   defaultMemoryBytes,
+  type FurtherDigests,
+  furtherDigests,
   GUEST_DEFAULTS,
   guestWords,
   type Image,
@@ -25,10 +27,11 @@ import type { GuestSpec, VmGuest } from '@skerry/runtimes';
  * spec: a new default in a later version of the agent must not replace guests that run.
  */
 export function incarnationOf(desired: DesiredInstance): string {
-  const { template, network, imageDigest, cdromDigest, restarts, rebuilds } = desired.spec;
+  const { template, network, imageDigest, restarts, rebuilds } = desired.spec;
   const { resources, env, ...words } = guestWords(template);
   const { address: ip, mac } = network ?? {};
-  const all = { ...words, ...resources, imageDigest, cdromDigest, ip, mac, restarts, rebuilds, env };
+  const images = { imageDigest, ...furtherDigests(desired.spec) };
+  const all = { ...words, ...resources, ...images, ip, mac, restarts, rebuilds, env };
   return createHash('sha256').update(JSON.stringify(all)).digest('hex').slice(0, 16);
 }
 
@@ -123,7 +126,7 @@ export function guestSpecOf(desired: DesiredInstance, parts: GuestParts): GuestS
       userNamespace: security?.userNamespace ?? false,
     },
     ...(template.display !== undefined && { display: template.display }),
-    ...(template.runtime === 'vm' && { vm: vmGuestOf(template, desired.spec.cdromDigest) }),
+    ...(template.runtime === 'vm' && { vm: vmGuestOf(template, desired.spec) }),
     ...(template.runtime === 'system' && {
       system: {
         nesting: template.system?.nesting ?? false,
@@ -134,12 +137,20 @@ export function guestSpecOf(desired: DesiredInstance, parts: GuestParts): GuestS
   };
 }
 
-function vmGuestOf({ vm = {} }: WorkloadSpec, cdromDigest: string | undefined): VmGuest {
-  const { firmware, secureBoot = false, tpm = false, cpuModel = 'portable', cloudInit } = vm;
+function vmGuestOf({ vm = {} }: WorkloadSpec, digests: FurtherDigests): VmGuest {
+  const { firmware, secureBoot = false, tpm = false, cpuModel = 'portable', cloudInit, boot } = vm;
+  const { cdromDigest, kernelDigest, initrdDigest } = digests;
   return {
     ...{ secureBoot, tpm, cpuModel },
     ...(firmware && { firmware }),
     ...(cdromDigest !== undefined && { cdromDigest }),
+    ...(kernelDigest !== undefined && {
+      boot: {
+        kernelDigest,
+        ...(initrdDigest !== undefined && { initrdDigest }),
+        arguments: boot?.arguments ?? '',
+      },
+    }),
     ...(cloudInit && { cloudInit: { ...cloudInit, sshKeys: cloudInit.sshKeys ?? [] } }),
   };
 }

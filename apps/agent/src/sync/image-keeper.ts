@@ -3,7 +3,7 @@
  * needed before, so that a step back or a workload that moves to and fro brings nothing twice. The rest is collected.
  */
 import type { DesiredState } from '@skerry/contract';
-import { asSkerryError } from '@skerry/model';
+import { asSkerryError, imagesNeeded } from '@skerry/model';
 import type { Clock } from '@skerry/reconcile';
 import type { Logger } from '../ports.ts';
 
@@ -20,8 +20,7 @@ export interface ImageKeeperOptions {
 }
 
 export function imagesOf({ instances }: DesiredState): Set<string> {
-  const digests = instances.flatMap(({ spec }) => [spec.imageDigest, spec.cdromDigest]);
-  return new Set(digests.filter((digest) => digest !== undefined));
+  return new Set(instances.flatMap(({ spec }) => imagesNeeded(spec)));
 }
 
 export class ImageKeeper {

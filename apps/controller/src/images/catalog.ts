@@ -1,6 +1,6 @@
 /** The images of projects: names for content that the image store holds. Taking in and freeing never run at once. */
 import type { ImageFacts } from '@skerry/images';
-import { type Image, SkerryError } from '@skerry/model';
+import { furtherDigests, type Image, imagesNeeded, SkerryError, type Workload } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import { requireProject } from '../manifests/guards.ts';
 import { keyOf } from '../state/keys.ts';
@@ -92,10 +92,8 @@ export function createCatalog(core: Core): Catalog {
         const users = [...core.view.all('workloads', project)]
           .filter(
             (one) =>
-              [one.spec.image, one.spec.vm?.cdrom].some(
-                (used) => used !== undefined && normalReference(used) === name,
-              ) ||
-              (!others && [one.status.imageDigest, one.status.cdromDigest].includes(stored.status.digest)),
+              namesIn(one.spec).some((used) => normalReference(used) === name) ||
+              (!others && digestsIn(one.status).includes(stored.status.digest)),
           )
           .map((one) => one.metadata.name);
         if (users.length > 0) {
@@ -110,10 +108,8 @@ export function createCatalog(core: Core): Catalog {
       const freed: Promise<number> = freeing.then(async () => {
         await whenQuiet();
         const keep = new Set([...core.view.all('images')].map((image) => image.status.digest));
-        for (const { spec } of core.view.all('instances')) {
-          keep.add(spec.imageDigest);
-          if (spec.cdromDigest !== undefined) keep.add(spec.cdromDigest);
-        }
+        for (const { spec } of core.view.all('instances'))
+          for (const digest of imagesNeeded(spec)) keep.add(digest);
         return core.images.collect(keep);
       });
       freeing = freed.catch((error) => core.logger.warn({ err: error }, 'content could not be freed'));
@@ -122,5 +118,13 @@ export function createCatalog(core: Core): Catalog {
     },
   };
 }
+
+/** The names of all images that a workload is told to use, and what they stood for when it was accepted. */
+const namesIn = ({ image, vm }: Workload['spec']): string[] =>
+  [image, vm?.cdrom, vm?.boot?.kernel, vm?.boot?.initrd].filter((name) => name !== undefined);
+const digestsIn = (status: Workload['status']): string[] => [
+  ...(status.imageDigest === undefined ? [] : [status.imageDigest]),
+  ...Object.values(furtherDigests(status)),
+];
 
 const imageKey = (project: string, reference: string) => keyOf('images', project, normalReference(reference));

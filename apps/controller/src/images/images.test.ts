@@ -94,6 +94,46 @@ test('an image that is used stays; one that is not goes, and its content is free
   expect([...harness.images.kept.at(-1)!]).toEqual([factsOf('ELF').digest]);
 });
 
+test('a kernel and its initramfs are resolved with the disk, kept, refused with their line, and forgotten with the wish', async () => {
+  for (const [text, name] of [
+    ['DISK', 'disk'],
+    ['ELF linux', 'kernel'],
+    ['ELF other', 'other'],
+    ['CPIO', 'initrd'],
+  ] as const)
+    await importText(text, name);
+  const manifest = (vm: string) => `apiVersion: skerry/v1
+kind: Workload
+metadata: { name: a }
+spec:
+  runtime: vm
+  image: disk
+  replicas: 0
+  vm:
+${vm}`;
+  const apply = (vm: string) => harness.client.apply({ body: manifest(vm) });
+  const boot = (kernel: string, initrd: string) =>
+    `    boot:\n      kernel: ${kernel}\n      initrd: ${initrd}\n      arguments: "root=/dev/vda2"\n`;
+  for (const [kernel, initrd, line, code] of [
+    ['other', 'initrd', 10, 'image_wrong_kind'],
+    ['disk', 'initrd', 10, 'image_wrong_kind'],
+    ['kernel', 'kernel', 11, 'image_wrong_kind'],
+    ['kernel', 'nothing', 11, 'image_not_found'],
+  ] as const) {
+    const field = `spec.vm.boot.${line === 10 ? 'kernel' : 'initrd'}`;
+    await expect(apply(boot(kernel, initrd))).rejects.toMatchObject({ code, details: { field, line } });
+  }
+  const show = async () => (await harness.client.workload.show({ project, name: 'a' })).status;
+  await apply(boot('kernel', 'initrd'));
+  const [kernelDigest, initrdDigest] = [factsOf('ELF linux').digest, factsOf('CPIO').digest];
+  expect(await show()).toMatchObject({ imageDigest: factsOf('DISK').digest, kernelDigest, initrdDigest });
+  for (const name of ['kernel', 'initrd'])
+    await expect(harness.client.image.delete({ project, name })).rejects.toMatchObject({ code: 'in_use' });
+  await apply('    tpm: false\n');
+  expect(Object.keys(await show())).not.toContain('kernelDigest');
+  await harness.client.image.delete({ project, name: 'initrd' });
+});
+
 test('a pull is an operation with progress and an end; its password is stored nowhere', async () => {
   const begun = await harness.client.image.pull({
     project,

@@ -33,8 +33,17 @@ export const NO_IMAGE = 'sim:none';
 export interface Place {
   readonly field: string;
   readonly kinds: readonly string[];
+  /** What is wrong with one of such a kind; undefined: nothing. */
+  readonly flaw?: (status: Image['status']) => string | undefined;
 }
 export const CDROM: Place = { field: 'spec.vm.cdrom', kinds: ['iso'] };
+export const KERNEL: Place = {
+  field: 'spec.vm.boot.kernel',
+  kinds: ['unikernel'],
+  flaw: ({ facts }) =>
+    facts.family === 'linux' && facts.runnable !== false ? undefined : 'no Linux kernel that QEMU can load',
+};
+export const INITRD: Place = { field: 'spec.vm.boot.initrd', kinds: ['initramfs'] };
 
 /** The digest that a name stands for now. Errors: image_not_found, image_wrong_kind, both with details {field}. */
 export function resolveImage(
@@ -45,7 +54,7 @@ export function resolveImage(
   digests: () => Iterable<Image>,
   place: Place = { field: 'spec.image', kinds: FITTING[runtime] },
 ): string {
-  const { field, kinds: fitting } = place;
+  const { field, kinds: fitting, flaw } = place;
   const reference = normalReference(name);
   let image = draft.get('images', project, reference);
   if (!image) {
@@ -70,6 +79,12 @@ export function resolveImage(
       `${field}: "${reference}" is a ${image.status.kind} image, and the runtime ${runtime} needs ${fitting.join(' or ')}`,
       { details: { field, reference, kind: image.status.kind } },
     );
+  }
+  const wrong = flaw?.(image.status);
+  if (wrong !== undefined) {
+    throw new SkerryError('image_wrong_kind', `${field}: "${reference}" is ${wrong}`, {
+      details: { field, reference, kind: image.status.kind },
+    });
   }
   draft.need(keyOf('images', project, image.spec.reference));
   return image.status.digest;

@@ -10,7 +10,7 @@ import type {
   VolumeReport,
 } from '@skerry/contract';
 import type { Id, Instance, Node } from '@skerry/model';
-import { mayMove, parseBytes, SkerryError } from '@skerry/model';
+import { imagesNeeded, mayMove, parseBytes, SkerryError } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
@@ -171,10 +171,7 @@ function desiredState(core: Core, node: string): DesiredState {
         usersOf(undefined, view, metadata.project!, metadata.name).length === 0,
     }));
   const images = new Set([...view.all('images')].map((image) => image.status.digest));
-  for (const { spec } of instances) {
-    images.add(spec.imageDigest);
-    if (spec.cdromDigest !== undefined) images.add(spec.cdromDigest);
-  }
+  for (const { spec } of instances) for (const digest of imagesNeeded(spec)) images.add(digest);
   const network = core.serviceNetwork.of(node);
   return { generation: view.revision, instances, volumes, images: [...images], network };
 }

@@ -24,6 +24,13 @@ export const factsOf = (
   facts: {},
 });
 
+/** What a file is, by how its text begins; any other is a container. */
+const KINDS: readonly (readonly [string, ImageFacts['kind']])[] = [
+  ['ELF', 'unikernel'],
+  ['DISK', 'disk'],
+  ['CPIO', 'initramfs'],
+];
+
 export function createFakeImages(): FakeImages {
   const kept: ReadonlySet<string>[] = [];
   const pulls: { reference: string; auth: unknown }[] = [];
@@ -40,8 +47,12 @@ export function createFakeImages(): FakeImages {
       const text = await readFile(path, 'utf8');
       if (text === 'rubbish')
         throw new SkerryError('image_invalid', 'the file is neither an archive nor a kernel');
-      const kind = text.startsWith('ELF') ? 'unikernel' : 'container';
-      return [{ reference: reference ?? 'unnamed:latest', facts: factsOf(text, kind) }];
+      const [, kind = 'container'] = KINDS.find(([begin]) => text.startsWith(begin)) ?? [];
+      const facts = {
+        ...factsOf(text, kind),
+        facts: text.startsWith('ELF linux') ? { family: 'linux' } : {},
+      };
+      return [{ reference: reference ?? 'unnamed:latest', facts }];
     },
     async pull(reference, { signal, progress, auth }) {
       pulls.push({ reference, auth });

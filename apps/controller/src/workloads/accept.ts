@@ -2,9 +2,9 @@
 import type { Step } from '@skerry/contract';
 import type { WorkloadManifest } from '@skerry/contract/schema';
 import { manifestInvalid } from '@skerry/contract/schema';
-import { SkerryError, type Workload } from '@skerry/model';
+import { furtherDigests, SkerryError, sameFurther, type Workload, withoutFurther } from '@skerry/model';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
-import { CDROM, resolveImage } from '../images/names.ts';
+import { CDROM, INITRD, KERNEL, type Place, resolveImage } from '../images/names.ts';
 import { refuseDeleted, requireProject } from '../manifests/guards.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
@@ -35,21 +35,26 @@ export function putWorkload(
   const imageDigest = resolveImage(draft, project, spec.image, spec.runtime, () =>
     view.all('images', project),
   );
-  const cdrom = spec.vm?.cdrom;
-  const cdromDigest =
-    cdrom === undefined
+  const further = (name: string | undefined, place: Place) =>
+    name === undefined
       ? undefined
-      : resolveImage(draft, project, cdrom, 'vm', () => view.all('images', project), CDROM);
+      : resolveImage(draft, project, name, 'vm', () => view.all('images', project), place);
+  const { cdrom, boot } = spec.vm ?? {};
+  const furthers = furtherDigests({
+    cdromDigest: further(cdrom, CDROM),
+    kernelDigest: further(boot?.kernel, KERNEL),
+    initrdDigest: further(boot?.initrd, INITRD),
+  });
   requireVolumes(draft, project, manifest);
 
   const labels = { ...manifest.metadata.labels };
   const annotations = { ...manifest.metadata.annotations };
-  const digests = { imageDigest, ...(cdromDigest !== undefined && { cdromDigest }) };
+  const digests = { imageDigest, ...furthers };
   const specChanged =
     !stored ||
     !same(stored.spec, spec) ||
     stored.status.imageDigest !== imageDigest ||
-    stored.status.cdromDigest !== cdromDigest;
+    !sameFurther(stored.status, furthers);
   const wordsChanged =
     !stored || !same(stored.metadata.labels, labels) || !same(stored.metadata.annotations, annotations);
   if (stored && !specChanged && !wordsChanged) return { outcome: 'unchanged', resource: stored, steps: [] };
@@ -93,7 +98,7 @@ export function putWorkload(
 }
 
 function statusWithoutDigests({ status }: Workload): Workload['status'] {
-  const { imageDigest, cdromDigest, ...rest } = status;
+  const { imageDigest, ...rest } = withoutFurther(status);
   return rest;
 }
 

@@ -7,7 +7,16 @@
  *   address are free again only when its agent has reported it absent.
  */
 import type { Step } from '@skerry/contract';
-import { guestWords, type Instance, type Node, SkerryError, type Workload } from '@skerry/model';
+import {
+  furtherDigests,
+  guestWords,
+  type Instance,
+  type Node,
+  SkerryError,
+  sameFurther,
+  type Workload,
+  withoutFurther,
+} from '@skerry/model';
 import type { Lease } from '@skerry/reconcile';
 import { shortage } from '../admission/capacity.ts';
 import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
@@ -207,8 +216,8 @@ export function converge(
       world.reserve(instanceKey, claim);
       bindVolumes(draft, project, workload, node, world);
       const spec = {
-        ...instance.spec,
-        ...specOf(wanted),
+        ...withoutFurther(instance.spec),
+        ...wanted,
         templateGeneration,
         node,
         network,
@@ -276,7 +285,8 @@ export function converge(
         instance.spec.node === undefined ? !isCurrent(instance, wanted) : due.has(instance.metadata.name);
       const { run } = workload.control;
       if (!takesNew && instance.spec.run === run) continue;
-      const spec = { ...instance.spec, ...(takesNew && { ...specOf(wanted), templateGeneration }), run };
+      const taken = takesNew && { ...withoutFurther(instance.spec), ...wanted, templateGeneration };
+      const spec = { ...(taken || instance.spec), run };
       change(
         { ...instance, metadata: touched(instance.metadata, world.now, { spec: true }), spec },
         changeStep(instance, takesNew ? wanted : undefined, run),
@@ -348,7 +358,7 @@ export function converge(
       serviceAddress: workload.status.serviceAddress ?? world.serviceAddress(key, workload.metadata.uid),
     }),
     ...(workload.status.imageDigest !== undefined && { imageDigest: workload.status.imageDigest }),
-    ...(workload.status.cdromDigest !== undefined && { cdromDigest: workload.status.cdromDigest }),
+    ...furtherDigests(workload.status),
   };
   const control = epoch === (workload.control.epoch ?? 0) ? workload.control : { ...workload.control, epoch };
   const isSame = same(workload.status, status) && control === workload.control;
@@ -371,10 +381,6 @@ const step = (action: Step['action'], name: string, text: string, why: readonly 
   text,
   ...(why.length > 0 && { why: [...why] }),
 });
-const specOf = ({ cdromDigest, ...wanted }: Wanted) => ({
-  ...wanted,
-  ...(cdromDigest !== undefined && { cdromDigest }),
-});
 
 function changeStep(
   instance: Instance,
@@ -388,7 +394,7 @@ function changeStep(
     if (instance.spec.imageDigest !== wanted.imageDigest && !fields.includes('image')) fields.push('image');
     const replaces =
       instance.spec.imageDigest !== wanted.imageDigest ||
-      instance.spec.cdromDigest !== wanted.cdromDigest ||
+      !sameFurther(instance.spec, wanted) ||
       instance.spec.rebuilds !== wanted.rebuilds ||
       !same(guestWords(instance.spec.template), guestWords(wanted.template));
     if (fields.length > 0 && !replaces && instance.spec.restarts === wanted.restarts)
@@ -417,7 +423,7 @@ function newInstance(workload: Workload, ordinal: number, wanted: Wanted, now: s
       workload: name,
       workloadUid: uid,
       ordinal,
-      ...specOf(wanted),
+      ...wanted,
       templateGeneration: workload.metadata.generation,
       run: workload.control.run,
     },

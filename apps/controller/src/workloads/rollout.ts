@@ -2,13 +2,19 @@
  * Which instances may be changed now, when a workload's spec changed: those that serve nobody at once, those that serve
  * one at a time, and only when all changed ones are well. A bad spec thus stops at its first instance. Pure.
  */
-import type { Instance, Workload, WorkloadSpec } from '@skerry/model';
+import {
+  type FurtherDigests,
+  furtherDigests,
+  type Instance,
+  sameFurther,
+  type Workload,
+  type WorkloadSpec,
+} from '@skerry/model';
 import { same } from '../state/resource.ts';
 
-export interface Wanted {
+export interface Wanted extends FurtherDigests {
   readonly template: WorkloadSpec;
   readonly imageDigest: string;
-  readonly cdromDigest?: string | undefined;
   readonly restarts: number;
   readonly rebuilds: number;
 }
@@ -20,14 +26,14 @@ export function templateOf(spec: WorkloadSpec): WorkloadSpec {
 }
 
 export function wantedOf({ spec, control, status }: Workload): Wanted {
-  const { imageDigest = '', cdromDigest } = status;
+  const { imageDigest = '' } = status;
   const { restarts, rebuilds } = control;
-  return { template: templateOf(spec), imageDigest, cdromDigest, restarts, rebuilds };
+  return { template: templateOf(spec), imageDigest, ...furtherDigests(status), restarts, rebuilds };
 }
 
 export const isCurrent = ({ spec }: Instance, wanted: Wanted): boolean =>
   spec.imageDigest === wanted.imageDigest &&
-  spec.cdromDigest === wanted.cdromDigest &&
+  sameFurther(spec, wanted) &&
   spec.restarts === wanted.restarts &&
   spec.rebuilds === wanted.rebuilds &&
   same(spec.template, wanted.template);

@@ -60,3 +60,27 @@ test('a BIOS has no secure boot, and a machine no command', () => {
   expect(of({ vm: { firmware: 'uefi', secureBoot: true } })).toEqual([]);
   expect(of({ command: ['/bin/true'] })[0]).toMatch(/^spec.command/);
 });
+
+test('a kernel of its own goes with neither UEFI nor secure boot, and its words are one line', () => {
+  const boot = { kernel: 'linux:6', initrd: 'first:6', arguments: 'root=/dev/vda2' };
+  expect(of({ vm: { boot } })).toEqual([]);
+  expect(of({ vm: { boot, firmware: 'bios' } })).toEqual([]);
+  expect(of({ vm: { boot, firmware: 'uefi' } })[0]).toMatch(/^spec.vm.boot: .*without UEFI/);
+  expect(of({ vm: { boot, secureBoot: true } })).toEqual([
+    expect.stringMatching(/^spec.vm.boot: secure boot/),
+  ]);
+  const file = (words: string) =>
+    parseManifests(`apiVersion: skerry/v1
+kind: Workload
+metadata: { name: machine }
+spec:
+  runtime: vm
+  image: debian
+  vm:
+    boot:
+      kernel: linux:6
+      arguments: ${words}
+`);
+  expect(() => file('root=/dev/vda2 quiet')).not.toThrow();
+  expect(() => file('"a\\nb"')).toThrow(/^line 10, spec.vm.boot.arguments/);
+});

@@ -21,6 +21,13 @@ export function refuseForRuntime(spec: WorkloadSpec): Refusal[] {
   const { vm } = spec;
   if (vm?.secureBoot && vm.firmware === 'bios')
     refuse(['vm', 'secureBoot'], 'a BIOS has no secure boot: firmware must be uefi');
+  if (vm?.boot && vm.secureBoot)
+    refuse(
+      ['vm', 'boot'],
+      'secure boot starts signed loaders from a disk: it can not be with a kernel of its own',
+    );
+  else if (vm?.boot && vm.firmware === 'uefi')
+    refuse(['vm', 'boot'], 'the kernel is loaded without UEFI: leave firmware out, or boot from the disk');
   if (spec.runtime === 'vm' && spec.command)
     refuse(
       ['command'],

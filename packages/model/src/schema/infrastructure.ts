@@ -78,7 +78,15 @@ export const Node = resource('Node', NodeSpec, NodeStatus);
 export type Node = Static<typeof Node>;
 
 /** What a look into the file recognised. */
-export const IMAGE_KINDS = ['container', 'unikernel', 'function', 'disk', 'iso', 'rootfs'] as const;
+export const IMAGE_KINDS = [
+  'container',
+  'unikernel',
+  'function',
+  'disk',
+  'iso',
+  'rootfs',
+  'initramfs',
+] as const;
 export const ImageStatus = Type.Object({
   kind: Type.Enum([...IMAGE_KINDS]),
   /** The digest of the manifest (container) or of the file (unikernel, function): `sha256:…`. Names and tags lead to it. */

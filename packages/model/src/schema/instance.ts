@@ -23,6 +23,9 @@ export const InstanceSpec = Type.Object({
   imageDigest: Type.String(),
   /** Of the image in `template.vm.cdrom`. */
   cdromDigest: Type.Optional(Type.String()),
+  /** Of kernel and initrd in `template.vm.boot`. */
+  kernelDigest: Type.Optional(Type.String()),
+  initrdDigest: Type.Optional(Type.String()),
   network: Type.Optional(InstanceNetwork),
   run: Type.Enum(['running', 'stopped']),
   /** It serves while others of its workload leave a node that is drained, and goes when they are there again. */

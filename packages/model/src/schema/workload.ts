@@ -95,6 +95,25 @@ export const CloudInit = Type.Object(
   closed,
 );
 
+/** A kernel from the image store in place of firmware and loader, as libvirt's `<kernel>` and Firecracker's boot source. */
+export const DirectBoot = Type.Object(
+  {
+    kernel: Type.String({ minLength: 1, maxLength: 512, description: 'A Linux kernel in the image store' }),
+    initrd: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 512, description: 'An initramfs in the image store' }),
+    ),
+    arguments: Type.Optional(
+      Type.String({
+        // COMMAND_LINE_SIZE of x86 and arm64 is 2048, with the zero at its end
+        maxLength: 2047,
+        pattern: '^[ -~]*$',
+        description: "The kernel's command line, complete: root=/dev/vda2 console=ttyS0",
+      }),
+    ),
+  },
+  closed,
+);
+
 /** What only a virtual machine has. */
 export const VmOptions = Type.Object(
   {
@@ -111,6 +130,7 @@ export const VmOptions = Type.Object(
     cdrom: Type.Optional(
       Type.String({ minLength: 1, maxLength: 512, description: 'An ISO image in the image store' }),
     ),
+    boot: Type.Optional(DirectBoot),
     cloudInit: Type.Optional(CloudInit),
   },
   closed,
@@ -257,8 +277,10 @@ export const WorkloadStatus = Type.Object({
   reason: Type.Optional(Type.String()),
   /** The image that the name stood for when the spec was accepted: `sha256:…`. */
   imageDigest: Type.Optional(Type.String()),
-  /** Likewise of `spec.vm.cdrom`. */
+  /** Likewise of `spec.vm.cdrom`, and of kernel and initrd in `spec.vm.boot`. */
   cdromDigest: Type.Optional(Type.String()),
+  kernelDigest: Type.Optional(Type.String()),
+  initrdDigest: Type.Optional(Type.String()),
 });
 export type WorkloadStatus = Static<typeof WorkloadStatus>;
 

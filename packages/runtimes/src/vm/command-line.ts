@@ -6,6 +6,7 @@ import type { HandedOver } from '../qemu/launch.ts';
 import { memoryMiBOf } from '../qemu/memory.ts';
 import { type Arch, BOARDS } from './machine.ts';
 import { tcgBufferMiB } from './memory.ts';
+import type { BootFiles } from './vm-image.ts';
 
 export interface VmPlan {
   readonly arch: Arch;
@@ -23,6 +24,8 @@ export interface VmPlan {
   readonly cdroms: readonly string[];
   readonly seed?: string;
   readonly volumes: readonly { readonly name: string; readonly path: string; readonly readOnly: boolean }[];
+  /** Loaded in place of what the disk has to start. */
+  readonly boot?: BootFiles;
   readonly uefi?: { readonly code: string; readonly variables: string; readonly secureBoot: boolean };
   /** Folder of its state. */
   readonly tpm?: string;
@@ -105,6 +108,12 @@ export function vmCommand(plan: VmPlan): VmCommand {
         ]
       : []),
   ];
+  /** A file that QEMU opens to load it, once; at each reset it has it still. */
+  const loaded = (path: string) => `/proc/self/fd/${hands.fd('open', path)}`;
+  const kernel = plan.boot && [
+    ...['-kernel', loaded(plan.boot.kernel), '-append', plan.boot.arguments],
+    ...(plan.boot.initrd === undefined ? [] : ['-initrd', loaded(plan.boot.initrd)]),
+  ];
   const agent = hands.fd('listen', AGENT);
   const tpm = plan.tpm === undefined ? undefined : hands.fd('swtpm', plan.tpm);
   const memoryMiB = memoryMiBOf(plan.memoryBytes);
@@ -123,6 +132,7 @@ export function vmCommand(plan: VmPlan): VmCommand {
     ...['-chardev', 'socket,id=con,fd=3', '-serial', 'chardev:con'],
     ...['-chardev', 'socket,id=mon,fd=5,server=on,wait=off', '-mon', 'chardev=mon,mode=control'],
     ...['-chardev', 'socket,id=own,fd=6', '-mon', 'chardev=own,mode=control'],
+    ...(kernel ?? []),
     ...sets,
     ...blocks,
     ...devices(plan),
@@ -161,12 +171,13 @@ function cpu({ arch, acceleration, cpuModel }: VmPlan): string {
 function devices(plan: VmPlan): string[] {
   // Writing fails: the guest holds still until there is room again. Reading fails: the same, it may be passing.
   const stop = 'werror=stop,rerror=stop';
+  const first = plan.boot ? 1 : 0; // before all devices comes the program that takes a kernel over from QEMU
   return [
-    ...['-device', `virtio-blk-pci,drive=${DISK_NODE},serial=disk,bootindex=0,${stop}`],
+    ...['-device', `virtio-blk-pci,drive=${DISK_NODE},serial=disk,bootindex=${first},${stop}`],
     ...(plan.arch === 'arm64' && plan.cdroms.length > 0 ? ['-device', 'virtio-scsi-pci,id=scsi'] : []),
     ...plan.cdroms.flatMap((_, index) => {
       const bus = plan.arch === 'amd64' ? `ide-cd,bus=ide.${index}` : `scsi-cd,bus=scsi.0,scsi-id=${index}`;
-      return ['-device', `${bus},drive=cd${index},bootindex=${index + 1}`];
+      return ['-device', `${bus},drive=cd${index},bootindex=${first + index + 1}`];
     }),
     ...(plan.seed === undefined ? [] : ['-device', 'virtio-blk-pci,drive=seed,serial=cidata']),
     ...plan.volumes.flatMap(({ name }, index) => [

@@ -21,8 +21,8 @@ import {
   wholeSectors,
 } from './disks.ts';
 import { type Arch, uefiOf } from './machine.ts';
-import { diskOf, seedOf, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
-import { cdromPath, type VmImage, vmImage } from './vm-image.ts';
+import { diskOf, hasUefi, seedOf, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
+import { bootFiles, cdromPath, type VmImage, vmImage } from './vm-image.ts';
 
 /** Of a disk for an installation where no size is given; it takes what is written to it, no more. */
 const INSTALL_DISK_BYTES = 16 * 1024 ** 3;
@@ -45,7 +45,8 @@ export async function makeFiles(
   const firmware = vm?.firmware ?? (secureBoot ? 'uefi' : image.firmware);
   if (firmware === 'bios' && (secureBoot || image.arch === 'arm64'))
     throw new SkerryError('unsupported', `${secureBoot ? 'secure boot' : image.arch} needs UEFI, not a BIOS`);
-  const uefi = firmware === 'uefi' ? uefiOf(image.arch, secureBoot) : undefined;
+  if (vm?.boot) await bootFiles(images, vm.boot, image.arch);
+  const uefi = hasUefi({ spec, firmware }) ? uefiOf(image.arch, secureBoot) : undefined;
   if (vm?.tpm && !existsSync(SWTPM))
     throw new SkerryError('host_missing', `a TPM needs ${SWTPM}: apt-get install swtpm`);
   const seed = seedFiles(spec);
@@ -83,14 +84,15 @@ export async function planVm(
   acceleration: Acceleration,
   signal: AbortSignal,
 ): Promise<VmPlan> {
-  const { spec, arch, firmware } = record;
+  const { spec, arch } = record;
   const image: VmImage = await vmImage(images, spec.imageDigest);
   const extra = spec.vm?.cdromDigest;
   const screen = folder.path('screen.png');
   writeFileSync(screen, '', { mode: 0o600 });
   chownSync(screen, GUEST_UID, GUEST_GID);
   const secureBoot = spec.vm?.secureBoot === true;
-  if (firmware === 'uefi') await modernVariables(variablesOf(folder), signal);
+  const uefi = hasUefi(record);
+  if (uefi) await modernVariables(variablesOf(folder), signal);
   return {
     ...{ arch, screen, disk: diskOf(folder), machine: record.machine, memoryBytes: spec.memoryBytes },
     acceleration: arch === 'amd64' ? acceleration.kind : 'tcg',
@@ -104,11 +106,12 @@ export async function planVm(
     ],
     ...(record.hasSeed ? { seed: seedOf(folder) } : {}),
     volumes: spec.volumes.map(({ name, hostPath, readOnly }) => ({ name, path: hostPath, readOnly })),
-    ...(firmware === 'uefi'
+    ...(uefi
       ? { uefi: { code: uefiOf(arch, secureBoot).code, variables: variablesOf(folder), secureBoot } }
       : {}),
     ...(spec.vm?.tpm ? { tpm: tpmOf(folder) } : {}),
     ...(spec.network ? { mac: spec.network.mac } : {}),
+    ...(spec.vm?.boot ? { boot: await bootFiles(images, spec.vm.boot, arch) } : {}),
     display: spec.display === true,
   };
 }

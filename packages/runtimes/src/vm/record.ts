@@ -25,6 +25,10 @@ export interface VmRecord {
   readonly asked?: 'stopped' | 'killed';
 }
 
+/** Its variables are part of it. A kernel of its own is loaded without; the firmware is what it has again without that. */
+export const hasUefi = ({ spec, firmware }: Pick<VmRecord, 'spec' | 'firmware'>): boolean =>
+  firmware === 'uefi' && spec.vm?.boot === undefined;
+
 export type VmFolder = GuestFolder<VmRecord>;
 
 export const VMS: GuestHome = { run: 'v', record: 'vm.json' };

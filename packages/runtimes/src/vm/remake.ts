@@ -9,8 +9,8 @@ import type { GuestSpec } from '../port.ts';
 import { seedFiles } from './cloud-init.ts';
 import { asDiskFull, growDisk, makeSeed, makeTpmFolder, makeVariables } from './disks.ts';
 import { uefiOf } from './machine.ts';
-import { diskOf, seedOf, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
-import { cdromPath } from './vm-image.ts';
+import { diskOf, hasUefi, seedOf, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
+import { bootFiles, cdromPath } from './vm-image.ts';
 
 /** The guest does not run. A failure leaves it as it was. Errors: those of the port's `create`. */
 export async function remakeFiles(
@@ -24,13 +24,14 @@ export async function remakeFiles(
   if (spec.network && spec.network.kind !== 'tap')
     throw new SkerryError('unsupported', 'a virtual machine needs a tap device, not a network namespace');
   if (vm?.cdromDigest !== undefined) await cdromPath(images, vm.cdromDigest);
+  if (vm?.boot) await bootFiles(images, vm.boot, before.arch);
   const firmware = vm?.firmware ?? (vm?.secureBoot ? 'uefi' : before.firmware);
   if (firmware === 'bios' && (vm?.secureBoot || before.arch === 'arm64'))
     throw new SkerryError(
       'unsupported',
       `${vm?.secureBoot ? 'secure boot' : before.arch} needs UEFI, not a BIOS`,
     );
-  const uefi = firmware === 'uefi' ? uefiOf(before.arch, vm?.secureBoot === true) : undefined;
+  const uefi = hasUefi({ spec, firmware }) ? uefiOf(before.arch, vm?.secureBoot === true) : undefined;
   const seed = seedFiles(spec);
   const fresh = `${seedOf(folder)}.new`;
   try {

@@ -23,13 +23,15 @@ import { GUEST_GID, GUEST_UID, type QmpClient } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import { DISK_NODE, VARIABLES_NODE } from './command-line.ts';
 import { qemuImg } from './disks.ts';
-import { diskOf, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
+import { diskOf, hasUefi, tpmOf, type VmFolder, type VmRecord, variablesOf } from './record.ts';
 
 /** What was true of the machine when it was taken. Written last: a snapshot without it is of an older version, or half. */
 export interface SnapshotFacts {
   readonly firmware: VmRecord['firmware'];
   readonly secureBoot: boolean;
   readonly tpm: boolean;
+  /** Its kernel was loaded in place of the disk's. Versions before that was offered did not say. */
+  readonly boot?: boolean;
   /** Its file systems were held still by the agent inside. */
   readonly frozen: boolean;
 }
@@ -43,8 +45,8 @@ export interface KnownSnapshot {
 }
 
 /** The qcow2 files of a guest in which its snapshots are, and QEMU's names of them. The disk is the last. */
-export function snapshotDisks(folder: VmFolder, { firmware }: VmRecord): { node: string; path: string }[] {
-  const variables = firmware === 'uefi' ? [{ node: VARIABLES_NODE, path: variablesOf(folder) }] : [];
+export function snapshotDisks(folder: VmFolder, record: VmRecord): { node: string; path: string }[] {
+  const variables = hasUefi(record) ? [{ node: VARIABLES_NODE, path: variablesOf(folder) }] : [];
   return [...variables, { node: DISK_NODE, path: diskOf(folder) }];
 }
 
@@ -93,7 +95,8 @@ export function keepBeside(folder: VmFolder, name: string, record: VmRecord, fro
   mkdirSync(beside, { recursive: true, mode: 0o700 });
   const tpm = spec.vm?.tpm === true;
   if (tpm) copyTpm(tpmOf(folder), join(beside, 'tpm'));
-  const facts: SnapshotFacts = { firmware, secureBoot: spec.vm?.secureBoot === true, tpm, frozen };
+  const { secureBoot = false, boot } = spec.vm ?? {};
+  const facts: SnapshotFacts = { firmware, secureBoot, tpm, boot: boot !== undefined, frozen };
   writeFileSync(`${factsOf(folder, name)}.new`, JSON.stringify(facts), { mode: 0o600 });
   renameSync(`${factsOf(folder, name)}.new`, factsOf(folder, name));
 }

@@ -148,10 +148,12 @@ function requireSameMachine(
   facts: SnapshotFacts | undefined,
 ): void {
   if (!facts) return;
-  const now = { firmware, secureBoot: spec.vm?.secureBoot === true, tpm: spec.vm?.tpm === true };
-  const other = (Object.keys(now) as (keyof typeof now)[]).find((key) => facts[key] !== now[key]);
+  const { secureBoot = false, tpm = false, boot } = spec.vm ?? {};
+  const now = { firmware, secureBoot, tpm, boot: boot !== undefined };
+  const then = { boot: false, ...facts };
+  const other = (Object.keys(now) as (keyof typeof now)[]).find((key) => then[key] !== now[key]);
   if (other === undefined) return;
-  const text = `the snapshot "${name}" is of a machine with spec.vm.${other}: ${facts[other]}, and now that is ${now[other]}: set it back first`;
+  const text = `the snapshot "${name}" is of a machine with spec.vm.${other}: ${then[other]}, and now that is ${now[other]}: set it back first`;
   throw new SkerryError('unsupported', text);
 }
 

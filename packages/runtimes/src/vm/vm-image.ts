@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import type { ImageContent } from '@skerry/images';
 import { SkerryError } from '@skerry/model';
+import type { VmGuest } from '../port.ts';
 import type { Arch } from './machine.ts';
 import { checkQcow2 } from './qcow2-header.ts';
 
@@ -39,6 +40,37 @@ export async function vmImage(images: ImageContent, digest: string): Promise<VmI
   const { virtualSizeBytes } =
     format === 'qcow2' ? await checkQcow2(path) : { virtualSizeBytes: (await stat(path)).size };
   return { kind, path, format, virtualSizeBytes, firmware, arch };
+}
+
+/** A kernel that is loaded without firmware of its own, and what is loaded beside it. */
+export interface BootFiles {
+  readonly kernel: string;
+  readonly initrd?: string;
+  readonly arguments: string;
+}
+
+/** Errors: image_not_found, image_wrong_kind, unsupported (for another processor than the disk's). */
+export async function bootFiles(
+  images: ImageContent,
+  { kernelDigest, initrdDigest, arguments: words }: NonNullable<VmGuest['boot']>,
+  arch: Arch,
+): Promise<BootFiles> {
+  const { kind, facts, arch: archName = 'amd64' } = await images.facts(kernelDigest);
+  const told = facts as { family?: unknown; runnable?: unknown; kernel?: unknown };
+  if (kind !== 'unikernel' || told.family !== 'linux' || told.runnable === false)
+    throw new SkerryError('image_wrong_kind', 'the kernel is no Linux kernel that QEMU can load');
+  if (ARCHES[archName] !== arch)
+    throw new SkerryError('unsupported', `the kernel is for ${archName}, and the disk is of ${arch}`);
+  // one that came packed with other files has a digest of its own
+  const kernel = images.blobPath(typeof told.kernel === 'string' ? told.kernel : kernelDigest);
+  if (initrdDigest === undefined) return { kernel, arguments: words };
+  const beside = await images.facts(initrdDigest);
+  if (beside.kind !== 'initramfs')
+    throw new SkerryError(
+      'image_wrong_kind',
+      `the initrd is a ${beside.kind} image, it has to be an initramfs`,
+    );
+  return { kernel, initrd: images.blobPath(initrdDigest), arguments: words };
 }
 
 /** Path of the ISO image of an additional CD. Errors: image_not_found, image_wrong_kind. */

@@ -24,7 +24,7 @@ export class DiskImages implements ImageContent {
   }
 
   /** Returns the digest. */
-  add(content: Buffer, kind: 'disk' | 'iso' | 'container', facts: object = {}, arch = 'amd64'): string {
+  add(content: Buffer, kind: ImageFacts['kind'], facts: object = {}, arch = 'amd64'): string {
     const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
     if (!this.#facts.has(digest)) writeFileSync(this.blobPath(digest), content);
     const about = { format: 'raw', virtualSizeBytes: content.length, ...facts };
