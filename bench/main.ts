@@ -8,6 +8,7 @@ import { benchBeside } from './beside.ts';
 import { benchContainer } from './container.ts';
 import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
 import { benchDockerEngine } from './docker-engine.ts';
+import { benchGateway } from './gateway.ts';
 import { benchMachine } from './machine.ts';
 import { benchMixed } from './mixed.ts';
 import { benchPebble } from './pebble.ts';
@@ -41,6 +42,7 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   system: withSkerry(benchSystem),
   'docker-engine': benchDockerEngine,
   mixed: benchMixed,
+  gateway: withSkerry(benchGateway),
   api: withSkerry(benchApi),
   store: benchStore,
   placement: benchPlacement,
