@@ -26,6 +26,8 @@ export interface Machine {
   readonly address: string;
   /** Its interface at the site's router; its own is `eth0`. */
   readonly device: string;
+  /** Arguments of its program that the lab file asks for. */
+  readonly words: readonly string[];
 }
 export interface LabClient {
   readonly name: string;
@@ -74,9 +76,11 @@ export function planLab(file: LabFile, id: string, subnet: string): LabPlan {
     ...file.sites.map(({ metadata: { name } }) => ({ name, type: 'site' })),
     ...file.accessPoints.map(({ metadata: { name }, spec: { type } }) => ({ name, type: type as string })),
   ].map((router) => ({ ...router, netns: `${prefix}r-${router.name}`, address: address() }));
+  const { site, lostAfter } = file.spec.controller;
+  const controllerWords = lostAfter === undefined ? [] : ['--lost-after', lostAfter];
   const machines = [
-    { name: CONTROLLER, role: 'controller' as const, site: file.spec.controller.site },
-    ...file.spec.nodes.map((node) => ({ ...node, role: 'agent' as const })),
+    { name: CONTROLLER, role: 'controller' as const, site, words: controllerWords },
+    ...file.spec.nodes.map((node) => ({ ...node, role: 'agent' as const, words: [] })),
   ].map((machine, index) => ({
     ...machine,
     netns: `${prefix}m-${machine.name}`,

@@ -36,7 +36,7 @@ function build(sketch: Sketch): { plan: LabPlan; now: Attachments } {
     ...{ name: `r${i}`, type: 'site', netns: '', address: `10.0.0.${i}` },
   }));
   const machines = sketch.machines.map(({ at }, i) => ({
-    ...{ name: `m${i}`, role: 'agent' as const, site: `r${at}`, netns: '' },
+    ...{ name: `m${i}`, role: 'agent' as const, site: `r${at}`, netns: '', words: [] },
     ...{ address: `10.0.1.${i}`, device: `to-m${i}` },
   }));
   const clients = sketch.clients.map((_, i) => ({

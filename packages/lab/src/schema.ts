@@ -2,7 +2,7 @@
  * The document that makes a lab of an access network: where the nodes and the controller stand, what is imported and applied.
  * Sites, access points, links and clients are the resources that they are everywhere else.
  */
-import { closed, manifest, Name } from '@skerry/model/schema';
+import { closed, Duration, manifest, Name } from '@skerry/model/schema';
 import Type, { type Static } from 'typebox';
 
 const Path = Type.String({
@@ -13,7 +13,13 @@ const Path = Type.String({
 
 export const LabSpec = Type.Object(
   {
-    controller: Type.Object({ site: Name }, closed),
+    controller: Type.Object(
+      {
+        site: Name,
+        lostAfter: Type.Optional(Duration),
+      },
+      closed,
+    ),
     nodes: Type.Array(Type.Object({ name: Name, site: Name }, closed), {
       minItems: 1,
       maxItems: 32,

@@ -73,7 +73,7 @@ export async function powerUpClient(
 
 /** The controller, or the agent: the program in the background, where it does not run. `token`: for a node that has not joined. */
 export async function startProgramOn(
-  { folder, programs, signal }: Bench,
+  { folder, state, programs, signal }: Bench,
   machine: Machine,
   first: ProcessRef,
   token?: string,
@@ -83,8 +83,18 @@ export async function startProgramOn(
   const words =
     machine.role === 'controller'
       ? ['controller', '--listen', `${machine.address}:${CONTROLLER_PORT}`]
-      : ['agent', '--name', machine.name, ...(token === undefined ? [] : ['--join', '-'])];
-  const [file, args] = insideMachine(first, [...programs.skerry, '--data', dataDir, ...words, '--detach']);
+      : [
+          ...['agent', '--name', machine.name, ...(token === undefined ? [] : ['--join', '-'])],
+          ...['--underlay', machine.address, '--access', state.plan.nearestNode],
+        ];
+  const [file, args] = insideMachine(first, [
+    ...programs.skerry,
+    '--data',
+    dataDir,
+    ...words,
+    ...machine.words,
+    '--detach',
+  ]);
   try {
     await run(file, args, {
       ...{ signal, timeoutMs: START_LIMIT_MS },
