@@ -137,6 +137,17 @@ test('a client that moves keeps its address and its connections, and the control
   await expectRoundTrip('phone-1', 'distant-node', 2 * (2 + 25));
 }, 60_000);
 
+test('a client finds a service by its name at the node that is nearest to it, wherever it moves', async () => {
+  const service = async (from: string) =>
+    (await lab.exec(from, 'curl', '-sS', '-m', '3', 'http://hello.default.edge:8080/cgi-bin/whoami')).stdout;
+  for (const from of ['phone-1', 'phone-2', 'laptop'])
+    await eventually(`${from} is answered`, async () => (await service(from)) === 'hello-0 says hello\n');
+  await lab.lab('move', 'phone-1', 'quay-cell');
+  expect(await service('phone-1')).toBe('hello-0 says hello\n');
+  await lab.lab('move', 'phone-1', 'tower-1');
+  expect(await service('phone-1')).toBe('hello-0 says hello\n');
+}, 60_000);
+
 test('a node that loses its power comes back with its guests', async () => {
   const node = await helloNode();
   await lab.lab('crash', node);
