@@ -1,7 +1,8 @@
 /**
  * A reader in a thread of its own, so that what the benchmark has to do besides is not counted: a read of one workload or
- * one node every few milliseconds, whether the one before was answered or not. It is told to end, and answers with how long
- * each read took from when it was due.
+ * one node every few milliseconds, whether the one before was answered or not, so that a slow answer delays no other read. It
+ * is told to end, and answers with how long each read took, and how late it was itself: what a machine does that has no
+ * processor to spare.
  */
 import { Agent, request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -15,6 +16,8 @@ export interface ReadsOptions {
 }
 export interface ReadsResult {
   readonly latenciesMs: readonly number[];
+  /** From when a read was due until this thread could ask. */
+  readonly lateMs: readonly number[];
   /** The first answer that was none. */
   readonly failure?: string;
 }
@@ -41,6 +44,7 @@ parentPort!.once('message', () => {
 });
 
 const latenciesMs: number[] = [];
+const lateMs: number[] = [];
 const asked: Promise<void>[] = [];
 let failure: string | undefined;
 const begunMs = performance.now();
@@ -48,11 +52,13 @@ for (let turn = 0; !isOver; turn++) {
   const dueMs = begunMs + turn * everyMs;
   const inMs = dueMs - performance.now();
   if (inMs > 0) await pause(inMs);
+  const askedMs = performance.now();
+  lateMs.push(askedMs - dueMs);
   const at = (turn * 7919) % count; // a prime: all over the place
   const path = turn % 2 === 0 ? `/v1/projects/default/workloads/w${at}` : `/v1/nodes/sim-${at}`;
   asked.push(
     ask(path).then(
-      () => void latenciesMs.push(performance.now() - dueMs),
+      () => void latenciesMs.push(performance.now() - askedMs),
       (error: Error) => {
         failure ??= error.message;
       },
@@ -61,4 +67,8 @@ for (let turn = 0; !isOver; turn++) {
 }
 await Promise.all(asked);
 agent.destroy();
-parentPort!.postMessage({ latenciesMs, ...(failure !== undefined && { failure }) } satisfies ReadsResult);
+parentPort!.postMessage({
+  latenciesMs,
+  lateMs,
+  ...(failure !== undefined && { failure }),
+} satisfies ReadsResult);
