@@ -46,6 +46,8 @@ export interface ConnectionOptions {
   readonly known: () => DesiredState | undefined;
   /** What the controller asks the node on demand. */
   readonly node: () => NodeLink;
+  /** Simulated nodes share a processor, and dial a few at a time. Default: at once. */
+  readonly inTurn?: (dial: () => Promise<void>) => Promise<void>;
 }
 
 interface Open {
@@ -122,10 +124,19 @@ export class ControllerConnection implements ControllerLink {
 
   async #connected(): Promise<Open> {
     if (this.#open) return this.#open;
-    this.#opening ??= this.#dial().finally(() => {
+    const { inTurn } = this.#options;
+    this.#opening ??= (inTurn ? this.#dialInTurn(inTurn) : this.#dial()).finally(() => {
       this.#opening = undefined;
     });
     return this.#opening;
+  }
+
+  async #dialInTurn(inTurn: NonNullable<ConnectionOptions['inTurn']>): Promise<Open> {
+    let open: Open | undefined;
+    await inTurn(async () => {
+      open = await this.#dial();
+    });
+    return open!;
   }
 
   #dial(): Promise<Open> {

@@ -2,11 +2,18 @@
  * Simulated nodes by the thousand in one process. They come a few at a time, as machines do that are switched on, and each
  * has a session of its own; what they have in common is the process only.
  */
+import { setMaxListeners } from 'node:events';
+import { Gate } from '@skerry/reconcile';
 import type { Logger } from '../ports.ts';
 import { type SimNode, startSimNode } from './sim-node.ts';
 
 /** Each joins with two handshakes and a signature of the controller: more at once would only wait for each other. */
 const JOIN_AT_ONCE = 16;
+/**
+ * After a restart of the controller all would dial at once. Machines have a processor each for their handshake; here thousands
+ * share one, and all of them would take longer than any has time for.
+ */
+const DIAL_AT_ONCE = 32;
 
 export interface SimCrowdOptions {
   readonly count: number;
@@ -30,6 +37,9 @@ export interface SimCrowd {
 export async function startSimCrowd(options: SimCrowdOptions): Promise<SimCrowd> {
   const { count, firstNumber = 0, prefix = 'sim', token, logger, signal, onJoined } = options;
   const nodes: SimNode[] = [];
+  setMaxListeners(0, signal); // each that waits for its turn listens
+  const dials = new Gate(DIAL_AT_ONCE);
+  const inTurn = (dial: () => Promise<void>) => dials.run(dial, signal);
   const stop = async () => void (await Promise.all(nodes.splice(0).map((node) => node.stop())));
   let next = firstNumber;
   const joinOneByOne = async () => {
@@ -37,7 +47,7 @@ export async function startSimCrowd(options: SimCrowdOptions): Promise<SimCrowd>
       signal.throwIfAborted();
       const number = next++;
       const name = `${prefix}-${number}`;
-      nodes.push(await startSimNode({ token: await token(name), name, number, logger }));
+      nodes.push(await startSimNode({ token: await token(name), name, number, logger, inTurn }));
       onJoined?.(nodes.length);
     }
   };

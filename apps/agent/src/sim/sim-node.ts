@@ -24,6 +24,8 @@ export interface SimNodeOptions {
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly machine?: Partial<MachineFacts>;
+  /** How it waits for its turn to dial; absent: it does not. */
+  readonly inTurn?: (dial: () => Promise<void>) => Promise<void>;
 }
 
 export interface SimNode {
@@ -67,7 +69,7 @@ const subnetOf = (number: number) => `10.${64 + (number >> 8)}.${number & 255}.0
 
 /** Joins and starts; resolves when the agent is on its way. Errors: those of joining; request_invalid. */
 export async function startSimNode(options: SimNodeOptions): Promise<SimNode> {
-  const { token, name, number, logger, clock = realClock, machine } = options;
+  const { token, name, number, logger, clock = realClock, machine, inTurn } = options;
   if (number < 0 || number >= MOST_NODES)
     throw new SkerryError(
       'request_invalid',
@@ -79,6 +81,7 @@ export async function startSimNode(options: SimNodeOptions): Promise<SimNode> {
     ...{ dataDir: keep, credentials, clock, logger },
     known: () => agent.desired(),
     node: () => agent.node,
+    ...(inTurn && { inTurn }),
   });
   const facts = { ...MACHINE, ...machine };
   const agent: Agent = createAgent({
