@@ -181,6 +181,7 @@ class NodeAgent implements Agent {
     });
     this.#router = new NetworkRouter({
       ...{ network, clock: this.#clock, logger, ending },
+      onTrouble: () => this.#session?.nodeChanged(),
       up: () => this.#networkService.trouble === undefined,
       desired: () => this.#sync.state.network,
       knowledge: () => ({
@@ -355,7 +356,8 @@ class NodeAgent implements Agent {
   #nodeParts() {
     const { nodeName, machine, network } = this.#options;
     const networkTrouble = () => this.#networkService.trouble;
-    return { nodeName, machine, network, networkTrouble, engines: this.#engines };
+    const routingTrouble = () => this.#router.trouble;
+    return { nodeName, machine, network, networkTrouble, routingTrouble, engines: this.#engines };
   }
 
   #present(uid: Id<'instance'>) {

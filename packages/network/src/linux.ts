@@ -70,6 +70,18 @@ async function outwardAddress(signal: AbortSignal): Promise<string | undefined> 
   }
 }
 
+/** Without a default route: the first address for more than the link, on an interface that is no bridge of ours. */
+async function anyAddress(signal: AbortSignal): Promise<string | undefined> {
+  const rows = await ipJson<{
+    ifname: string;
+    addr_info?: { local?: string; scope?: string }[];
+  }>(['-4', 'addr', 'show', 'up'], signal);
+  return rows
+    .filter(({ ifname }) => !/^(lo|sk[0-9a-f]{8}br|docker\d+)$/.test(ifname))
+    .flatMap(({ addr_info }) => addr_info ?? [])
+    .find(({ scope }) => scope === 'global')?.local;
+}
+
 function removeIfEmpty(folder: string): void {
   try {
     rmdirSync(folder);
@@ -223,7 +235,8 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
         names.tellServices(wanted);
       });
     },
-    underlay: async (signal) => options.underlay ?? (await outwardAddress(signal)),
+    underlay: async (signal) =>
+      options.underlay ?? (await outwardAddress(signal)) ?? (await anyAddress(signal)),
     counters: async (uid) => guests.counters(uid),
     probe: (signal) => probeNetwork(identity, subnet, names, signal),
     async stop() {

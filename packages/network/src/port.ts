@@ -102,7 +102,7 @@ export interface NodeNetwork {
    * until it is gone from the list. Errors: request_invalid, host_command_failed, unavailable (not started).
    */
   setServices(services: readonly NetworkService[], signal: AbortSignal): Promise<void>;
-  /** IPv4 address at which other nodes reach this one: as it was told, or the one that the default route leaves by. */
+  /** IPv4 address at which other nodes reach this one: as it was told, the one that the default route leaves by, or any. */
   underlay(signal: AbortSignal): Promise<string | undefined>;
   /** Bytes through the guest's interface, seen from the guest. */
   counters(uid: Id<'instance'>): Promise<{ rxBytes: number; txBytes: number } | undefined>;

@@ -101,8 +101,14 @@ describe('leading packets', () => {
       'it is taken',
     );
     expect([names(), open().includes(own)]).toEqual([['web.default.edge'], true]); // as it was
+    const findings = () => bench.controller.registered!.status.findings;
+    await bench.until(
+      () => findings().some(({ name }) => name === 'network.services'),
+      'the node tells of it',
+    );
     bench.world.routingDown = undefined;
     await bench.until(() => names()[0] === 'new.default.edge', 'it is as it should be');
     expect(bench.world.peers).toEqual([]);
+    await bench.until(() => findings().every(({ ok }) => ok), 'the node tells that it is over');
   });
 });

@@ -18,6 +18,8 @@ export interface NetworkRouterOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ending: AbortSignal;
+  /** There is trouble, or none any more. */
+  readonly onTrouble: () => void;
 }
 
 const RETRY_MS = 2000;
@@ -76,17 +78,23 @@ export class NetworkRouter {
       this.#due = false;
       try {
         await this.#apply();
-        this.trouble = undefined;
+        this.#tell(undefined);
       } catch (thrown) {
         if (ending.aborted) return;
         const error = asSkerryError(thrown);
-        this.trouble = error.message;
+        this.#tell(error.message);
         logger.warn({ err: error }, 'packets can not be led as they should; trying again');
         this.#cancelRetry = clock.after(RETRY_MS, () => this.changed());
         return;
       }
     }
     if (!up()) this.#due = false; // `restarted` follows
+  }
+
+  #tell(trouble: string | undefined): void {
+    const isNews = trouble !== this.trouble;
+    this.trouble = trouble;
+    if (isNews) this.#options.onTrouble();
   }
 
   async #apply(): Promise<void> {

@@ -10,6 +10,8 @@ export interface NodeReportOptions {
   readonly machine: () => Promise<MachineFacts>;
   readonly network: NodeNetwork;
   readonly networkTrouble: () => string | undefined;
+  /** Why packets do not go to other nodes and services as they should. */
+  readonly routingTrouble: () => string | undefined;
   readonly engines: readonly Engine[];
 }
 
@@ -17,7 +19,8 @@ export interface NodeReportOptions {
 const REFERENCE_MEMORY = (64 * 1024 * 1024) as Bytes;
 
 export async function probeNode(options: NodeReportOptions, signal: AbortSignal): Promise<ProbeFinding[]> {
-  const { engines, network, networkTrouble } = options;
+  const { engines, network, networkTrouble, routingTrouble } = options;
+  const routing = routingTrouble();
   const ofNetwork = networkTrouble()
     ? Promise.resolve([missing('network', networkTrouble()!)])
     : network.probe(signal).catch((thrown) => [missing('network', asSkerryError(thrown).message)]);
@@ -26,7 +29,8 @@ export async function probeNode(options: NodeReportOptions, signal: AbortSignal)
       ? runtime.probe(signal).catch((thrown) => [missing(runtime.kind, asSkerryError(thrown).message)])
       : Promise.resolve([missing(runtime.kind, trouble)]),
   );
-  return (await Promise.all([ofNetwork, ...ofEngines])).flat();
+  const found = (await Promise.all([ofNetwork, ...ofEngines])).flat();
+  return routing === undefined ? found : [...found, missing('network.services', routing)];
 }
 
 export async function nodeReport(options: NodeReportOptions, signal: AbortSignal): Promise<NodeReport> {
