@@ -49,6 +49,7 @@ const places = (lab: string, workloads: boolean) =>
     }),
     ...['centre', 'hill'].map((name) => document('Site', name, {})),
     document('AccessPoint', 'tower', { type: 'radio-tower', site: 'hill' }),
+    document('AccessPoint', 'cell', { type: 'small-cell', site: 'centre' }),
     document('Link', 'uplink', { between: ['hill', 'centre'], latency: '10ms', bandwidth: '100Mbit' }),
     document('Client', 'phone', { attachedTo: 'tower' }),
     ...(workloads
@@ -203,6 +204,22 @@ test('a controller that loses its power in the middle of changes has every one t
   expect(acknowledged.filter((name) => !names.has(name))).toEqual([]);
   await agree();
   expect(facts(await instances())).toEqual(before);
+}, 60_000);
+
+test(`a handover that was killed ${KILLS} times midway is finished by the next`, async () => {
+  for (let i = 0; i < KILLS; i++) {
+    const child = spawnSkerry(['lab', 'move', 'phone', i % 2 === 0 ? 'cell' : 'tower'], { ...lab.env });
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    await Promise.race([ended, pause(200 + 250 * chance())]);
+    child.kill('SIGKILL');
+    await ended;
+  }
+  await lab.lab('move', 'phone', 'tower');
+  await lab.lab('move', 'phone', 'cell');
+  expect(await lab.roundTripMs('phone', 'controller')).toBeLessThan(10);
+  expect(await lab.roundTripMs('phone', 'edge')).toBeGreaterThanOrEqual(20);
+  const { stdout } = await lab.exec('phone', 'ls', '/sys/class/net');
+  expect(stdout.match(/eth\d/g)).toHaveLength(1);
 }, 60_000);
 
 test(`a lab whose up and down were killed ${KILLS} times at random moments is up in the end, and leaves nothing`, async () => {

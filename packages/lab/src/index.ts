@@ -25,7 +25,6 @@ export {
   type Moved,
   moveClient,
   requireLab,
-  routerNetns,
   startNode,
   type VerbOptions,
 } from './verbs.ts';

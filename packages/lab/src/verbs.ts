@@ -4,7 +4,7 @@
  */
 import { rmdirSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { cutPower, endEmulatedLinks, listNetns } from '@skerry/host';
+import { cutPower, endEmulatedLinks, listNetns, netnsPath } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import { withController } from './emulate/controller.ts';
 import { forgetCgroups, powerOff, powerUp, startProgramOn, wordsInside } from './emulate/machines.ts';
@@ -16,7 +16,6 @@ import {
   drawLine,
   ensureNamespaces,
   readRoutes,
-  routerOf,
   sendBy,
 } from './emulate/network.ts';
 import { type Bench, ip, type LabPrograms } from './emulate/tools.ts';
@@ -203,18 +202,21 @@ export function startNode(options: VerbOptions, name: string): Promise<void> {
   );
 }
 
-/** The words that run a command on a client or a node. Errors: not_found, phase_forbids. */
+/**
+ * The words that run a command on a client or a node; on a site or access point in its network alone, for those are no machines.
+ * Errors: not_found, phase_forbids.
+ */
 export function execWords(folder: LabFolder, name: string, command: readonly string[]): [string, string[]] {
   const { plan } = requireLab(folder);
-  const client = plan.clients.find((one) => one.name === name);
-  if (client) return wordsInside(folder.client(name), name, command);
-  const machine = named('client or node', [...plan.clients, ...plan.machines], name);
-  return wordsInside(folder.machine(machine.name), name, command);
+  if (plan.clients.some((one) => one.name === name)) return wordsInside(folder.client(name), name, command);
+  if (plan.machines.some((one) => one.name === name)) return wordsInside(folder.machine(name), name, command);
+  const { netns } = named(
+    'client, node, site or access point',
+    [...plan.clients, ...plan.machines, ...plan.routers],
+    name,
+  );
+  return ['nsenter', [`--net=${netnsPath(netns)}`, '--', ...command]];
 }
-
-/** Where a ping or curl without a machine around it goes out: the namespace of a site or access point. */
-export const routerNetns = (folder: LabFolder, name: string): string =>
-  routerOf(requireLab(folder).plan, name).netns;
 
 /** Everything goes: processes, namespaces, control groups, files. From any half-made state, and again. */
 export async function labDown({ folder, signal }: Pick<VerbOptions, 'folder' | 'signal'>): Promise<void> {

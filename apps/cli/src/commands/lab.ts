@@ -126,7 +126,7 @@ export function registerLab(program: Command, context: Context): void {
   lab
     .command('exec')
     .description(
-      'run a command on a client or a node: skerry lab exec phone-1 -- curl http://hello.default.edge',
+      'run a command on a client or a node, or in the network of a site or access point: skerry lab exec phone-1 -- curl http://hello.default.edge',
     )
     .argument('<name>')
     .argument('<command...>')
