@@ -96,6 +96,10 @@ printf 'and the function still knows what it was told: '
 get "http://$thermo:8080/" | head -c 200
 echo
 
+bold 'Many nodes: the edge of the network, in a lab'
+show 'scripts/demo-lab.sh'
+env -u SKERRY_DATA scripts/demo-lab.sh
+
 if [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; then
   bold 'It is yours until Ctrl-C. In another terminal try:'
   cat <<TRY

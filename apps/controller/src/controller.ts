@@ -94,7 +94,7 @@ export function createController(options: ControllerOptions): Controller {
     subnets: createSubnets(view),
     serviceAddresses,
     serviceNetwork,
-    measured: createMeasured(view, placement.topology, clock),
+    measured: createMeasured(view, placement.topology, clock, (event) => events.emit(event)),
     locks: createLocks(),
     events,
     images,

@@ -64,6 +64,22 @@ test('modelled and measured are shown side by side, with their age, and nothing 
   expect((await harness.client.status()).revision).toBe(before);
 });
 
+test('two nodes that are farther from each other than the model says are told once, and once when they are not any more', async () => {
+  const tell = (us: number) =>
+    harness.controller.link.measure('west', [{ kind: 'node', name: 'east', ...measured, medianUs: us }]);
+  for (const us of [21_000, 44_000, 46_000, 30_000, 24_000, 22_000]) await tell(us);
+  const { items } = await harness.client.event.list({ kind: 'Node', name: 'east' });
+  expect(
+    items.filter(({ reason }) => /Modelled/.test(reason)).map(({ reason, message }) => [reason, message]),
+  ).toEqual([
+    [
+      'FartherThanModelled',
+      'from east to west: 22.0 ms measured, 10.0 ms by the model: a link may be down, or slow',
+    ],
+    ['AsModelled', 'from east to west: 12.0 ms measured, 10.0 ms by the model'],
+  ]);
+});
+
 test('what was measured between an access point and a site corrects where the next one is placed', async () => {
   // By the model west is at the tower; measured, it is 40 ms away, and east 2.
   await harness.controller.link.measure('west', [

@@ -5,6 +5,7 @@
 import type { Latency, Measurement } from '@skerry/contract';
 import type { Topology } from '@skerry/placement';
 import type { Clock } from '../clock.ts';
+import type { NewEvent } from '../events/event-log.ts';
 import type { View } from '../state/view.ts';
 
 /** Agents tell each minute; older than this, nobody measures any more. */
@@ -21,8 +22,42 @@ export interface Measured {
   list(): Latency[];
 }
 
-export function createMeasured(view: View, topology: Topology, clock: Clock): Measured {
+/** Slower than the model by so much is worth an event; by less than the second pair, it is as modelled again. */
+const DEVIATES = { times: 1.5, andMs: 1 };
+const RETURNS = { times: 1.2, andMs: 0.5 };
+
+export function createMeasured(
+  view: View,
+  topology: Topology,
+  clock: Clock,
+  tell: (event: NewEvent) => void,
+): Measured {
   const byNode = new Map<string, Map<string, Kept>>();
+  /** Pairs of nodes, `a b`, that are farther from each other than the model says. */
+  const deviating = new Set<string>();
+
+  /** Two nodes that measure each other are one pair. */
+  const compare = (from: string, to: string, measuredMs: number) => {
+    const modelled = modelledMs(siteOf(from), siteOf(to));
+    if (modelled === undefined) return;
+    const [a, b] = [from, to].sort();
+    const pair = `${a} ${b}`;
+    const over = ({ times, andMs }: typeof DEVIATES) => measuredMs > modelled * times + andMs;
+    const about = { kind: 'Node', name: a! };
+    const words = `from ${a} to ${b}: ${measuredMs.toFixed(1)} ms measured, ${modelled.toFixed(1)} ms by the model`;
+    if (!deviating.has(pair) && over(DEVIATES)) {
+      deviating.add(pair);
+      tell({
+        type: 'warning',
+        reason: 'FartherThanModelled',
+        message: `${words}: a link may be down, or slow`,
+        about,
+      });
+    } else if (deviating.has(pair) && !over(RETURNS)) {
+      deviating.delete(pair);
+      tell({ type: 'normal', reason: 'AsModelled', message: words, about });
+    }
+  };
   view.onChange(({ collection, before, after }) => {
     if (collection === 'nodes' && before && !after)
       byNode.delete((before as { metadata: { name: string } }).metadata.name);
@@ -44,6 +79,7 @@ export function createMeasured(view: View, topology: Topology, clock: Clock): Me
       const nowMs = clock.monotonicMs();
       for (const one of measurements) {
         known.set(`${one.kind} ${one.name}`, { ...one, measuredAtMs: nowMs - one.ageMs });
+        if (one.kind === 'node') compare(node, one.name, one.medianUs / 2000);
         const accessPoint =
           one.kind === 'client' ? view.get('clients', one.name)?.spec.attachedTo : undefined;
         const site = siteOf(node);
