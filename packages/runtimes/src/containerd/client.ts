@@ -107,11 +107,14 @@ export const folderInTheWay = (error: unknown): string | undefined =>
 const FOLDER_TAKEN =
   /getwd: no such file or directory|v2\.task\/[^/\s]+\/[^/\s]+(\/(config\.json|address|log|work|runtime|options\.json|rootfs))?: no such file or directory/;
 const KNOWN_TO_RUNC = /container with given ID already exists/;
+/** Its shim of before is going, and its socket with it: to listen there anew is refused until it has gone. */
+const SHIM_IS_GOING = /failed to start shim: .*dial unix .*connect: connection refused/s;
 /** Of a task: it is there, or on its way out: its folder goes last, and runc's word of it. */
 export const isStillThere = (error: unknown) =>
   alreadyExists(error) ||
   folderInTheWay(error) !== undefined ||
-  (error instanceof EngineFailure && (KNOWN_TO_RUNC.test(error.message) || FOLDER_TAKEN.test(error.message)));
+  (error instanceof EngineFailure &&
+    [KNOWN_TO_RUNC, FOLDER_TAKEN, SHIM_IS_GOING].some((pattern) => pattern.test(error.message)));
 /** The engine answers, and what it asked for us did not in time. */
 export const isLate = (error: unknown) => failedWith(error, status.DEADLINE_EXCEEDED);
 export const isUnavailable = (error: unknown) =>
