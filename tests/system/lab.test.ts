@@ -1,6 +1,6 @@
 // The lab of examples/labs/harbour.yaml: real agents, real guests and real packets on one machine.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client, Instance, Node } from '@skerry/model';
@@ -172,7 +172,8 @@ test('whatever of a lab was killed, up mends it', async () => {
 
 test('two labs do not meet, and one that changed its file is not mistaken for itself', async () => {
   const parent = join(lab.folder, '..');
-  const file = join(mkdtempSync(join(tmpdir(), 'skerry-lab-file-')), 'tiny.yaml');
+  const fileFolder = mkdtempSync(join(tmpdir(), 'skerry-lab-file-'));
+  const file = join(fileFolder, 'tiny.yaml');
   const tiny = `apiVersion: skerry/v1
 kind: Lab
 metadata: { name: tiny }
@@ -206,6 +207,7 @@ spec: { attachedTo: cell }
     expect((await run('up', file)).stderr).toContain('the lab "tiny" is up with another file');
   } finally {
     expect(await run('down', '--lab', 'tiny')).toMatchObject({ code: 0 });
+    rmSync(fileFolder, { recursive: true, force: true });
   }
   expect(readdirSync(parent)).toEqual(['harbour']);
   await expectRoundTrip('phone-1', 'tower-1-node', 0);
