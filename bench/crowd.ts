@@ -203,7 +203,7 @@ export async function benchIdle(skerry: Skerry): Promise<Finding> {
         ],
       },
     ],
-    notes: ['Each function is asked for its health every five seconds. A watch of the API is open.'],
+    notes: ['Each function is asked for its health every two seconds. A watch of the API is open.'],
     samples: {},
   };
 }

@@ -10,8 +10,8 @@ import { digits, median, percentile } from './statistics.ts';
 const CONNECTIONS = 4;
 const PORT = 8080;
 /** Short, so that what else the machine does meets both; many, so that it meets both alike. */
-const SLICE_MS = 500;
-const SLICES_PER_RUN = 4;
+const SLICE_MS = 250;
+const SLICES_PER_RUN = 8;
 const REQUEST = 'GET /healthz HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n';
 
 /** One request on a connection of its own, until the other side has closed it. Errors: a status other than 200. */
