@@ -61,13 +61,18 @@ export function hypervisorBytes(pid: number): number {
   }
   return own;
 }
-/** What would be free if this process alone were gone, without its guest's own memory. */
+
+/**
+ * What a guest more costs: pages that this process wrote, also where they are swapped out, without its guest's own memory.
+ * Clean private pages are of QEMU's program files: they are in the page cache once for all guests, counted as private only
+ * while a single one runs, and go by themselves where memory is short. `hypervisorBytes` has them.
+ */
 export function ownBytes(pid: number): number {
   let own = 0;
   let isGuests = false;
   for (const line of read(`/proc/${pid}/smaps`).split('\n')) {
     if (/^[0-9a-f]+-[0-9a-f]+ /.test(line)) isGuests = line.includes('/memfd:');
-    else if (!isGuests && /^Private_(Clean|Dirty):/.test(line))
+    else if (!isGuests && /^(Private_Dirty|Swap):/.test(line))
       own += Number(/(\d+) kB/.exec(line)?.[1] ?? 0) * 1024;
   }
   return own;

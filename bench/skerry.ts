@@ -12,6 +12,9 @@ export const THERMO = join(ROOT, 'guests/pebble/functions/thermo.ts');
 export const PEBBLE = join(ROOT, 'guests/pebble/build/pebble.elf');
 /** A small virtual machine's disk, and a system container's root file system. */
 export const HARBOUR = join(ROOT, 'guests/vm-linux/build/disk.qcow2');
+/** The same disk's kernel and initramfs, as files. */
+export const HARBOUR_KERNEL = join(ROOT, 'guests/vm-linux/build/vmlinuz');
+export const HARBOUR_INITRD = join(ROOT, 'guests/vm-linux/build/initrd');
 export const LIGHTHOUSE = join(ROOT, 'guests/system-busybox/build/rootfs.tar');
 const LIMIT_MS = 300_000;
 
@@ -144,10 +147,15 @@ const MEMORY: Record<RuntimeKind, string> = {
   system: '64MiB',
 };
 
+/** A virtual machine whose kernel is loaded in place of firmware and loader, with what the disk's loader would say to it. */
+export const DIRECT_BOOT = {
+  boot: { kernel: 'harbour-kernel:1', initrd: 'harbour-initrd:1', arguments: 'console=ttyS0 quiet panic=-1' },
+};
+
 /** `ports`: whether the workload has one, which makes that it answers a condition of its running. */
 export const manifestOf = (
   { name, runtime, replicas = 1, cpus }: WorkloadOptions,
-  { ports = true } = {},
+  { ports = true, vm }: { ports?: boolean; vm?: object } = {},
 ): string =>
   JSON.stringify({
     apiVersion: 'skerry/v1',
@@ -160,6 +168,7 @@ export const manifestOf = (
       resources: { cpus, memory: MEMORY[runtime] },
       ...(ports && { ports: [{ name: 'http', port: 8080 }] }),
       stopGrace: '100ms',
+      ...(vm && { vm }),
     },
   });
 
