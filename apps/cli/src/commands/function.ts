@@ -103,9 +103,10 @@ export function registerFunction(program: Command, context: Context): void {
     .description('what a function wrote')
     .argument('<name>')
     .option('-f, --follow', 'go on as more comes')
-    .action(async (name: string, options: { follow?: boolean }) => {
-      await program.parseAsync(['workload', 'logs', name, ...(options.follow ? ['--follow'] : [])], {
-        from: 'user',
-      });
+    .option('-p, --previous', 'of the run before: the last words of one that was started again')
+    .action(async (name: string, options: { follow?: boolean; previous?: boolean }) => {
+      const given = (['follow', 'previous'] as const).filter((option) => options[option]);
+      const words = ['workload', 'logs', name, ...given.map((option) => `--${option}`)];
+      await program.parseAsync(words, { from: 'user' });
     });
 }

@@ -183,7 +183,6 @@ export class Guests {
     this.#watches.get(spec.uid)?.release();
     this.#watches.delete(spec.uid);
     await clearGuest(folder);
-    folder.clearRun();
     const image = await this.images.ensure(spec.imageDigest, facts, signal);
     makeSeed(folder, spec, firstId ?? 0);
     folder.write({

@@ -45,8 +45,10 @@ test('another incarnation with the same root has the files; another root begins 
   expect(await sh(spec, 'cat /kept')).toBe('kept\n');
   const limited = { ...more, incarnation: 'limited', diskBytes: (64 * 1024 * 1024) as Bytes };
   await runtime.apply({ do: 'stop', uid: spec.uid, graceMs: 0 as Millis }, signal);
+  const ended = await runtime.recover(spec.uid, signal);
   const create = runtime.apply({ do: 'create', spec: limited }, signal);
   await expect(create).rejects.toMatchObject({ code: 'unsupported' });
+  expect(await runtime.recover(spec.uid, signal)).toEqual(ended);
   await converge(more, spec);
   expect(await sh(spec, 'cat /kept')).toBe('kept\n');
   const fresh = { ...spec, incarnation: 'fresh', root: 'two' };

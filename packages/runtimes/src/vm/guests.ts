@@ -3,7 +3,7 @@
  * processes, and each verb may be repeated after a crash at any of its lines. Its disk is its own for its whole life: a
  * guest that ended is created again over the same disk, until it is removed.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   cgroupOomKills,
@@ -191,8 +191,6 @@ export class VmGuests {
   async #again(folder: VmFolder, spec: GuestSpec, signal: AbortSignal): Promise<void> {
     this.#forget(folder.uid);
     await clearGuest(folder);
-    rmSync(folder.run, { recursive: true, force: true });
-    folder.make();
     await remakeFiles(folder, folder.read()!, spec, this.#options.images, signal);
   }
 
@@ -204,8 +202,8 @@ export class VmGuests {
     const record = folder.read()!;
     const { spec } = record;
     const acceleration = await this.#options.acceleration(signal);
+    folder.clearRun(); // gone as well where the machine was started anew since it was created
     await settle(this.#atHand(folder, record, undefined), signal);
-    folder.make(); // its run folder is gone where the machine was started anew since it was created
     const plan = await planVm(folder, record, this.#options.images, acceleration, signal);
     folder.write({ ...record, startedAtMs: Date.now() });
     try {

@@ -62,11 +62,13 @@ test('settings that can not be are refused, and the machine stays as it was', as
   await converge(spec, spec);
   await exitOf(runtime, spec.uid);
   const before = vmFolder(bed.identity, spec.uid).read();
+  const ended = await runtime.recover(spec.uid, signal);
   const vm = { secureBoot: false, tpm: false, cpuModel: 'portable', cdromDigest: `sha256:${'0'.repeat(64)}` };
   const wrong = { ...spec, incarnation: 'wrong', vm } as GuestSpec;
   const create = runtime.apply({ do: 'create', spec: wrong }, signal);
   await expect(create).rejects.toMatchObject({ code: 'image_not_found' });
   expect(vmFolder(bed.identity, spec.uid).read()?.spec).toEqual(before?.spec);
+  expect(await runtime.recover(spec.uid, signal)).toEqual(ended); // why it ended is not forgotten over it
   const { state } = await converge(spec, spec);
   expect(state.state).not.toBe('absent' satisfies GuestState['state']);
   await exitOf(runtime, spec.uid);
