@@ -9,14 +9,17 @@ const SIZE = 2 ** (32 - PREFIX_LENGTH);
 const BASE = toNumber('10.128.0.0');
 const COUNT = 2 ** 23 / SIZE;
 
-/** The first that meets nothing, from a place that derives from the identity. Pure. Errors: address_exhausted. */
+/**
+ * The first that meets nothing, from a place that derives from the identity. A wide route (a VPN's) may cover all of them: then
+ * only networks no wider than a lab's are avoided, for nothing of a lab leaves it. Pure. Errors: address_exhausted.
+ */
 export function pickLabSubnet(id: string, taken: readonly Taken[]): string {
   const seed = Number.parseInt(id, 16);
-  // a route as wide as the default one is no network that anything is on
-  const relevant = taken.filter(({ prefixLength }) => prefixLength >= 9);
-  for (let step = 0; step < COUNT; step++) {
-    const cidr = `${toAddress(BASE + ((seed + step) % COUNT) * SIZE)}/${PREFIX_LENGTH}`;
-    if (!overlapping(cidr, relevant)) return cidr;
+  for (const relevant of [taken, taken.filter(({ prefixLength }) => prefixLength >= PREFIX_LENGTH)]) {
+    for (let step = 0; step < COUNT; step++) {
+      const cidr = `${toAddress(BASE + ((seed + step) % COUNT) * SIZE)}/${PREFIX_LENGTH}`;
+      if (!overlapping(cidr, relevant)) return cidr;
+    }
   }
   throw new SkerryError(
     'address_exhausted',
