@@ -43,9 +43,10 @@ async function costOf(edge: SimEdge, work: () => Promise<unknown>): Promise<Cost
 async function readWhile(edge: SimEdge, work: () => Promise<unknown>): Promise<ReadsResult> {
   const options: ReadsOptions = { socketPath: edge.socketPath, count: AGENTS, everyMs: READ_EVERY_MS };
   const reader = new Worker(new URL('./reads.mjs', import.meta.url), { workerData: options });
-  const answered = new Promise<ReadsResult>((resolve, reject) =>
-    reader.once('message', resolve).once('error', reject),
-  );
+  const told = <T>() =>
+    new Promise<T>((resolve, reject) => reader.once('message', resolve).once('error', reject));
+  await told<'begins'>();
+  const answered = told<ReadsResult>();
   await work();
   reader.postMessage('end');
   const result = await answered;
@@ -184,7 +185,7 @@ async function measure(edge: SimEdge): Promise<Finding> {
     ],
     notes: [
       `The agents are the agent's own code with simulated guests and a ledger in memory, ${count} in one process; they joined ${nodes === AGENTS ? 'and each has one workload' : `and ${nodes} of them have workloads`}. Agents, load and controller share the machine's processors.`,
-      `Changes: ${WRITERS} at a time, each a PUT of one workload with another environment, so that its guest is made anew. Reads are asked for in time, whether others were answered or not.`,
+      `Changes: ${WRITERS} at a time, each a PUT of one workload with another environment, so that its guest is made anew. Reads are asked for in time, whether others were answered or not, over connections that were made before.`,
     ],
     samples: { readMs },
   };

@@ -1,8 +1,9 @@
 /**
  * A reader in a thread of its own, so that what the benchmark has to do besides is not counted: a read of one workload or
  * one node every few milliseconds, whether the one before was answered or not, so that a slow answer delays no other read. It
- * is told to end, and answers with how long each read took, and how late it was itself: what a machine does that has no
- * processor to spare.
+ * says when it begins, is told to end, and answers with how long each read took, and how late it was itself: what a machine
+ * does that has no processor to spare. Its connections are made before: Node takes in one new connection in each turn of its
+ * loop, so that many that come at once wait for each other.
  */
 import { Agent, request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -23,7 +24,9 @@ export interface ReadsResult {
 }
 
 const { socketPath, count, everyMs } = workerData as ReadsOptions;
-const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+/** More than are ever under way while answers take no longer than what is promised. */
+const CONNECTIONS = 32;
+const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS, maxFreeSockets: CONNECTIONS });
 
 const ask = (path: string): Promise<void> =>
   new Promise((resolve, reject) => {
@@ -43,6 +46,13 @@ parentPort!.once('message', () => {
   isOver = true;
 });
 
+const pathOf = (turn: number): string => {
+  const at = (turn * 7919) % count; // a prime: all over the place
+  return turn % 2 === 0 ? `/v1/projects/default/workloads/w${at}` : `/v1/nodes/sim-${at}`;
+};
+await Promise.all(Array.from({ length: CONNECTIONS }, (_, turn) => ask(pathOf(turn))));
+parentPort!.postMessage('begins');
+
 const latenciesMs: number[] = [];
 const lateMs: number[] = [];
 const asked: Promise<void>[] = [];
@@ -54,10 +64,8 @@ for (let turn = 0; !isOver; turn++) {
   if (inMs > 0) await pause(inMs);
   const askedMs = performance.now();
   lateMs.push(askedMs - dueMs);
-  const at = (turn * 7919) % count; // a prime: all over the place
-  const path = turn % 2 === 0 ? `/v1/projects/default/workloads/w${at}` : `/v1/nodes/sim-${at}`;
   asked.push(
-    ask(path).then(
+    ask(pathOf(turn)).then(
       () => void latenciesMs.push(performance.now() - askedMs),
       (error: Error) => {
         failure ??= error.message;
