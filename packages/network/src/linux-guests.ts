@@ -17,7 +17,7 @@ import type { Subnet } from './addressing.ts';
 import { bridgedRules } from './forwarding.ts';
 import type { HostLines } from './linux-host.ts';
 import { attachLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
-import { deviceOf, elementScript, type PeerRules, tableScript } from './linux-rules.ts';
+import { deviceOf, elementScript } from './linux-rules.ts';
 import type { NameServer } from './name-server.ts';
 import type { Attachment, AttachRequest } from './port.ts';
 import { claimPorts, releasePorts } from './port-claims.ts';
@@ -41,10 +41,11 @@ export interface GuestsOptions {
   readonly lines: HostLines;
   readonly names: NameServer;
   readonly mtu: () => number;
-  readonly peers: () => PeerRules;
+  /** Makes all rules of the data folder anew, with these guests: somebody took them away. */
+  readonly renew: (guests: readonly AttachRequest[]) => Promise<void>;
 }
 
-export function createGuests({ identity, subnet, lines, names, mtu, peers }: GuestsOptions): Guests {
+export function createGuests({ identity, subnet, lines, names, mtu, renew }: GuestsOptions): Guests {
   const guests = new Map<string, AttachRequest>();
   const last = new Map<string, Promise<unknown>>();
 
@@ -88,7 +89,7 @@ export function createGuests({ identity, subnet, lines, names, mtu, peers }: Gue
       await lines.nft(script);
     } catch {
       const staying = [...guests.values()].filter((guest) => guest.uid !== leaving);
-      await lines.nft(tableScript(identity, subnet, staying, peers())); // its failure tells more than that of the element
+      await renew(staying); // its failure tells more than that of the element
     }
   };
 

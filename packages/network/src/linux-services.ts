@@ -17,6 +17,8 @@ import { checkServices, servicesScript } from './services.ts';
 
 export interface Services {
   set(services: readonly NetworkService[], signal: AbortSignal): Promise<void>;
+  /** What was set last, as a script; empty where nothing was. */
+  script(): string;
 }
 
 export interface ServicesOptions {
@@ -67,6 +69,7 @@ export function createServices({ identity, subnet, lines, logger }: ServicesOpti
   };
 
   return {
+    script: () => script ?? '',
     async set(services, signal) {
       checkServices(services);
       const next = pairsOf(services);

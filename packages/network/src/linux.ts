@@ -22,7 +22,7 @@ import { createHostLines } from './linux-host.ts';
 import { bridgeLines, netnsName, portLines, shaperOf } from './linux-links.ts';
 import { createOverlay, type Overlay } from './linux-overlay.ts';
 import { probeNetwork } from './linux-probe.ts';
-import { deviceOf, removeTablesScript, tableScript } from './linux-rules.ts';
+import { deviceOf, type PeerRules, removeTablesScript, tableScript } from './linux-rules.ts';
 import { createServices } from './linux-services.ts';
 import { createNameServer } from './name-server.ts';
 import { OVERLAY_BYTES, overlayDevice } from './peers.ts';
@@ -51,7 +51,7 @@ export interface LinuxNetworkOptions {
 
 /** Of guests: what they send fits the overlay, too. */
 const MAX_MTU = 1500 - OVERLAY_BYTES;
-const NAMES_RETRY_MS = 30_000;
+const NAMES_RETRY_MS = 5000;
 
 /** What fits the interface of the default route inside a frame of the overlay. */
 async function uplinkMtu(signal: AbortSignal): Promise<number> {
@@ -101,13 +101,15 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
   });
   const overlay: Overlay = createOverlay({
     ...{ identity, subnet, lines, mtu: () => mtu },
-    renew: (rules) => lines.nft(tableScript(identity, subnet, guests.all(), rules)),
+    renew: (rules) => renew(guests.all(), rules),
   });
   const guests = createGuests({
     ...{ identity, subnet, lines, names, mtu: () => mtu },
-    peers: overlay.rules,
+    renew: (staying) => renew(staying, overlay.rules()),
   });
   const services = createServices({ identity, subnet, lines, logger });
+  const renew = (staying: readonly AttachRequest[], rules: PeerRules) =>
+    lines.nft(tableScript(identity, subnet, staying, rules) + services.script());
   let watch: NodeJS.Timeout | undefined;
   let mending: Promise<void> | undefined;
   let retryNamesAtMs = 0;

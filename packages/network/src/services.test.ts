@@ -181,6 +181,16 @@ describe.skipIf(!isRoot)('services', () => {
     expect(await look('web.default.edge')).toBe('ENOTFOUND');
   });
 
+  test('are made anew with the next change when somebody took the rules away', async () => {
+    await a.setServices([service(backend(one, 0), backend(far, 1))]);
+    await a.run(undefined, 'nft', 'flush', 'ruleset');
+    const late = await a.attach(3, 80, 'late');
+    expect(await answers()).toEqual(all('one'));
+    await a.run(undefined, 'nft', 'flush', 'ruleset');
+    await a.detach(late);
+    expect(await answers()).toEqual(all('one'));
+  });
+
   test('that are gone have no route and no rule', async () => {
     await a.setServices([]);
     const { stdout: routes } = await a.run(undefined, 'ip', 'route');
