@@ -18,6 +18,7 @@ import { DesiredLedger } from './ledger/desired-ledger.ts';
 import { RecordLedger } from './ledger/record-ledger.ts';
 import { createNodeLink } from './link/node-link.ts';
 import { Session } from './link/session.ts';
+import { ClientWatch } from './measure/client-watch.ts';
 import { Measuring } from './measure/measuring.ts';
 import { NetworkRouter } from './network/router.ts';
 import type { AgentOptions, Tuning } from './ports.ts';
@@ -95,6 +96,7 @@ class NodeAgent implements Agent {
   readonly #sync: DesiredSync;
   readonly #router: NetworkRouter;
   readonly #measuring: Measuring | undefined;
+  readonly #clientWatch: ClientWatch | undefined;
   #controller: ControllerLink | undefined;
   #session: Session | undefined;
   #sessionEnd = new AbortController();
@@ -201,6 +203,13 @@ class NodeAgent implements Agent {
         onChange: () => this.#router.changed(),
         tell: async (measurements) => this.#controller?.measure(nodeName, measurements),
       });
+    const { access } = options;
+    this.#clientWatch =
+      access &&
+      new ClientWatch({
+        ...{ ...access, ...shared },
+        tell: async (sightings) => this.#told().sighted(nodeName, sightings),
+      });
     const { collectImages } = options;
     this.#images =
       collectImages &&
@@ -221,6 +230,7 @@ class NodeAgent implements Agent {
       applied: () => {
         this.#router.changed();
         this.#measuring?.wish(this.#sync.state.network);
+        this.#clientWatch?.settled(this.#sync.state.network?.clients ?? []);
       },
     });
     this.node = createNodeLink({
@@ -261,6 +271,7 @@ class NodeAgent implements Agent {
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+    this.#clientWatch?.start();
     this.#state = 'dialling';
     this.#dial();
   }
@@ -299,6 +310,7 @@ class NodeAgent implements Agent {
     this.#sync.close();
     this.#router.close();
     this.#measuring?.close();
+    this.#clientWatch?.close();
     this.#leases.close();
     this.#images?.close();
     this.#ending.abort();
@@ -347,10 +359,17 @@ class NodeAgent implements Agent {
       begun: () => {
         this.#guests.tryAgain();
         this.#measuring?.begun();
+        this.#clientWatch?.begun();
       },
       ...{ clock: this.#clock, logger: this.#options.logger, random: this.#random },
     });
     this.#inBackground(this.#session.run(signal));
+  }
+
+  /** Errors: unavailable. */
+  #told(): ControllerLink {
+    if (this.#controller) return this.#controller;
+    throw new SkerryError('unavailable', 'the agent has no controller yet');
   }
 
   #nodeParts() {

@@ -10,7 +10,9 @@ import type { PreviousLogs, Runtime } from '@skerry/runtimes';
 import type { Store } from '@skerry/store';
 import type { HealthProbe } from './health/probe.ts';
 import type { LeaseHost } from './lease/port.ts';
+import type { NeighbourPort } from './measure/client-watch.ts';
 import type { EchoPort } from './measure/round-trips.ts';
+import type { AccessInterface } from './measure/sightings.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface Logger {
@@ -58,6 +60,8 @@ export interface AgentOptions {
   readonly reachable?: (node: string) => boolean;
   /** Asks other machines how far they are. Absent: nothing is measured. */
   readonly openEchoes?: () => Promise<EchoPort & { close(): void }>;
+  /** Interfaces at which clients are seen, and how. Absent: none are. */
+  readonly access?: { readonly interfaces: readonly AccessInterface[]; readonly watch: NeighbourPort };
   readonly logger: Logger;
   /** Where the log of a guest's run before is kept. Absent: nowhere. */
   readonly previousLogs?: PreviousLogs;

@@ -9,6 +9,7 @@ import type { Instance, Project } from '@skerry/model';
 import { LeaseGrantor } from '@skerry/reconcile';
 import type { Store } from '@skerry/store';
 import { accessRoutes } from './access/routes.ts';
+import { createSightings } from './access/sightings.ts';
 import { createLedger, type Ledger } from './admission/ledger.ts';
 import { createCallers } from './auth/callers.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -111,7 +112,8 @@ export function createController(options: ControllerOptions): Controller {
 
   forgetLeases(core);
   const presence = createPresence(core);
-  const link = createLink(core, presence);
+  const sightings = createSightings(core);
+  const link = createLink(core, presence, sightings);
   const reconciler = createReconciler(core);
   const rebalancing = createRebalancing(core);
   const catalog = createCatalog(core);
@@ -172,6 +174,7 @@ export function createController(options: ControllerOptions): Controller {
       sockets.close();
       await doors.close();
       presence.stop();
+      sightings.stop();
       serviceNetwork.stop();
       rebalancing.stop();
       await operations.stop();

@@ -54,7 +54,12 @@ export interface DesiredNetwork {
   readonly peers: readonly NetworkPeer[];
   readonly services: readonly ServiceRoute[];
   /** Clients at access points of the node's site: how far they are is measured from here. */
-  readonly clients?: readonly { readonly name: string; readonly address: string }[];
+  readonly clients?: readonly {
+    readonly name: string;
+    readonly address: string;
+    /** Where it is attached. */
+    readonly accessPoint?: string;
+  }[];
 }
 
 export interface NetworkPeer {
@@ -171,6 +176,15 @@ export interface Measurement {
   readonly ageMs: number;
 }
 
+/** An address that a node saw at an interface of its own that serves an access point. */
+export interface Sighting {
+  /** IPv4 or IPv6. */
+  readonly address: string;
+  readonly accessPoint: string;
+  /** Milliseconds since it was seen. */
+  readonly ageMs: number;
+}
+
 export interface ControllerLink {
   register(report: NodeReport): Promise<void>;
   /** Yields the present desired state, then each later one; intermediate ones may be passed over. */
@@ -188,6 +202,8 @@ export interface ControllerLink {
   lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]>;
   /** Kept in memory only. */
   measure(node: string, measurements: readonly Measurement[]): Promise<void>;
+  /** A known client that was seen elsewhere than it is attached is moved. What it is not believed for is no error. */
+  sighted(node: string, sightings: readonly Sighting[]): Promise<void>;
 }
 
 /** A node, as its controller sees it: what is asked on demand and never stored. */

@@ -29,6 +29,13 @@ export * from './loop.ts';
 export * from './machine.ts';
 export * from './machine-space.ts';
 export * from './mounts.ts';
+export {
+  type Neighbour,
+  type NeighbourListener,
+  type NeighbourOptions,
+  parseNeighbour,
+  watchNeighbours,
+} from './neighbours.ts';
 export * from './netns.ts';
 export * from './netns-sysctl.ts';
 export * from './nft.ts';

@@ -1,3 +1,4 @@
+export { canonicalAddress } from './canonical-address.ts';
 export * from './errors.ts';
 export * from './further-images.ts';
 export * from './guest.ts';

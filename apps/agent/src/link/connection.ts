@@ -12,6 +12,7 @@ import type {
   Measurement,
   NodeLink,
   Peer,
+  Sighting,
 } from '@skerry/contract';
 import { createPeer, fromProblem, remoteController, serveNode } from '@skerry/contract';
 import type { ImageManifest, ImageSource } from '@skerry/images';
@@ -85,6 +86,10 @@ export class ControllerConnection implements ControllerLink {
 
   async measure(node: string, measurements: readonly Measurement[]): Promise<void> {
     await (await this.#connected()).link.measure(node, measurements);
+  }
+
+  async sighted(node: string, sightings: readonly Sighting[]): Promise<void> {
+    await (await this.#connected()).link.sighted(node, sightings);
   }
 
   async lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]> {

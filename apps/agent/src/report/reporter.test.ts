@@ -34,6 +34,7 @@ function reporterWith(report: ControllerLink['report']) {
     report,
     lease: async () => [],
     measure: async () => undefined,
+    sighted: async () => undefined,
   };
   return { reporter, link, clock, phases, events };
 }

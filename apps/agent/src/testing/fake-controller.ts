@@ -133,6 +133,7 @@ export class FakeController {
         }),
       desired: (_node, signal) => this.#desired(life, signal),
       measure: async () => undefined,
+      sighted: async () => undefined,
       lease: (_node, request) =>
         life.call(() => {
           this.#reach();

@@ -20,6 +20,7 @@ interface UpOptions {
   readonly lostAfter?: number;
   readonly underlay?: string;
   readonly access?: readonly string[];
+  readonly accessInterface?: readonly { readonly interface: string; readonly accessPoint: string }[];
 }
 
 const ENGINE_HELP =
@@ -40,6 +41,18 @@ const access = () =>
     'an address of this machine at which clients ask for the names of services; may be given several times',
   ).argParser((text: string, before: readonly string[] = []) => [...before, ipv4(text)]);
 
+const accessInterface = () =>
+  new Option(
+    '--access-interface <interface=access-point>',
+    'clients that appear at this network interface come through that access point, and are attached there; may be given several times',
+  ).argParser((text: string, before: UpOptions['accessInterface'] = []) => {
+    // names of interfaces: at most 15 bytes, no slash, no space (Linux, IFNAMSIZ)
+    const [, name, accessPoint] = /^([^\s/=]{1,15})=([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/.exec(text) ?? [];
+    if (name === undefined || accessPoint === undefined)
+      throw new InvalidArgumentError('it must be an interface and an access point, as eth1=tower-1');
+    return [...before, { interface: name, accessPoint }];
+  });
+
 export function registerServer(program: Command, context: Context): void {
   program
     .command('up')
@@ -53,6 +66,7 @@ export function registerServer(program: Command, context: Context): void {
     .option('--alone', 'the agent alone, by its ledger: what a node does when its controller is out of reach')
     .addOption(underlay())
     .addOption(access())
+    .addOption(accessInterface())
     .action((options: UpOptions) => serve('up', options));
 
   program
@@ -77,6 +91,7 @@ export function registerServer(program: Command, context: Context): void {
     .option('--alone', 'by its ledger, without its controller')
     .addOption(underlay())
     .addOption(access())
+    .addOption(accessInterface())
     .addOption(
       new Option('--sim <count>', 'so many simulated nodes, for scale tests and development')
         .argParser(count)

@@ -1,7 +1,14 @@
 import { dirname, join } from 'node:path';
 import { type Agent, createAgent, createLeaseFiles } from '@skerry/app-agent';
 import { type Controller, createController } from '@skerry/app-controller';
-import { CgroupEntry, type Identity, machineFacts, openEchoes } from '@skerry/host';
+import {
+  CgroupEntry,
+  type Identity,
+  machineFacts,
+  type NeighbourListener,
+  openEchoes,
+  watchNeighbours,
+} from '@skerry/host';
 import {
   createImageStore,
   createVolumes,
@@ -48,6 +55,8 @@ export interface NodeOptions extends EngineOptions {
   readonly underlay?: string;
   /** Addresses of this machine at which clients ask for the names of services. */
   readonly access?: readonly string[];
+  /** Interfaces at which clients are seen that come through an access point. */
+  readonly accessInterface?: readonly { readonly interface: string; readonly accessPoint: string }[];
   /** Default: `local`. */
   readonly nodeName?: string;
   /** Where images come from that are not here; absent: all are. */
@@ -126,6 +135,13 @@ export async function composeNode(
     logger: logger.child({ room: 'agent' }),
     duringStart: new CgroupEntry().hold,
     openEchoes: () => openEchoes(builtPath('echo')),
+    ...(options.accessInterface && {
+      access: {
+        interfaces: options.accessInterface,
+        watch: (interfaces: readonly string[], ear: NeighbourListener) =>
+          watchNeighbours({ interfaces }, ear),
+      },
+    }),
     leases: createLeaseFiles(identity, () => builtPath('leaseGuard')),
     previousLogs: new PreviousLogs(identity.dataDir),
   });

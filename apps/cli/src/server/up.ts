@@ -229,6 +229,10 @@ export async function startDetached(
     ...(options.alone ? ['--alone'] : []),
     ...(options.underlay === undefined ? [] : ['--underlay', options.underlay]),
     ...(options.access ?? []).flatMap((address) => ['--access', address]),
+    ...(options.accessInterface ?? []).flatMap((one) => [
+      '--access-interface',
+      `${one.interface}=${one.accessPoint}`,
+    ]),
   ];
   const child = await startDaemon({
     file: process.execPath,

@@ -16,13 +16,14 @@ import {
   usersOf,
 } from './kinds.ts';
 
-/** Errors: manifest_invalid for a name that stands for nothing, precondition_failed. */
+/** `seenBy`: the node that saw a client there. Errors: manifest_invalid for a name that stands for nothing, precondition_failed. */
 export function putAccess(
   draft: Draft,
   world: World,
   view: View,
   manifest: AccessManifest,
   conditions: Conditions = {},
+  seenBy?: string,
 ): Accepted<AccessResource> {
   const { kind, spec } = manifest;
   const { name } = manifest.metadata;
@@ -47,7 +48,9 @@ export function putAccess(
   const about = { kind, name, uid: metadata.uid };
   const moved =
     kind === 'Client' && stored ? handover(stored as Client, manifest.spec.attachedTo) : undefined;
-  if (moved) draft.event({ type: 'normal', reason: 'Handover', message: `client ${name} ${moved}`, about });
+  const seen = seenBy === undefined ? '' : `, seen by node ${seenBy}`;
+  if (moved)
+    draft.event({ type: 'normal', reason: 'Handover', message: `client ${name} ${moved}${seen}`, about });
   else {
     const reason = stored ? 'Changed' : 'Created';
     draft.event({ type: 'normal', reason, message: `${word} ${name} was ${outcome}`, about });

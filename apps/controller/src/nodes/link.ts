@@ -11,6 +11,7 @@ import type {
 } from '@skerry/contract';
 import type { Id, Instance, Node } from '@skerry/model';
 import { imagesNeeded, mayMove, parseBytes, SkerryError } from '@skerry/model';
+import type { Sightings } from '../access/sightings.ts';
 import { type Core, change } from '../core.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
@@ -24,7 +25,7 @@ import type { Presence } from './presence.ts';
 /** Nodes whose desired state is made anew in one turn: what concerns thousands must not keep all others from being served. */
 const WOKEN_AT_ONCE = 64;
 
-export function createLink(core: Core, presence: Presence): ControllerLink {
+export function createLink(core: Core, presence: Presence, sightings: Sightings): ControllerLink {
   const { view } = core;
   const waiting = new Map<string, Set<() => void>>();
   const dirty = new Set<string>();
@@ -87,6 +88,7 @@ export function createLink(core: Core, presence: Presence): ControllerLink {
     desired,
     lease: async (node, request) => grantLeases(core, node, request),
     measure: async (node, measurements) => core.measured.take(node, measurements),
+    sighted: (node, seen) => sightings.take(node, seen),
     async register(report) {
       core.subnets.claim(report.name, [report.status.subnet]);
       await change(core, [keyOf('nodes', report.name)], false, (draft, world) => {

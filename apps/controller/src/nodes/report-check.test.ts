@@ -7,6 +7,7 @@ const heard: unknown[] = [];
 const link = checkedLink({
   register: async (report) => void heard.push(report),
   measure: async () => undefined,
+  sighted: async () => undefined,
   lease: async (_, request) => [{ uid: request.holder as never, forMs: 1 }],
   report: async (_, observed) => void heard.push(observed),
   desired: async function* () {},

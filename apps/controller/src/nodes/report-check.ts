@@ -62,6 +62,15 @@ const Measurements = Type.Array(
   { maxItems: 1000 },
 );
 
+const Sightings = Type.Array(
+  Type.Object({
+    address: Type.String({ maxLength: 45, pattern: '^[0-9a-fA-F.:]+$' }),
+    accessPoint: Type.String({ minLength: 1, maxLength: 63 }),
+    ageMs: Type.Number({ minimum: 0, maximum: 3_600_000 }),
+  }),
+  { maxItems: 1000 },
+);
+
 /** Errors: request_invalid. */
 function check(schema: TSchema, value: unknown, what: string): void {
   if (validatorOf(schema).Check(value)) return;
@@ -87,5 +96,9 @@ export const checkedLink = (link: ControllerLink): ControllerLink => ({
   async measure(node, measurements) {
     check(Measurements, measurements, 'a measurement');
     await link.measure(node, measurements);
+  },
+  async sighted(node, sightings) {
+    check(Sightings, sightings, 'what was seen');
+    await link.sighted(node, sightings);
   },
 });

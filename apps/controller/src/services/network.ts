@@ -73,15 +73,17 @@ function routeOf({ workload }: Service, endpoints: ServiceEndpoint[]): ServiceRo
   };
 }
 
+type ClientHere = NonNullable<DesiredNetwork['clients']>[number];
+
 /** Of each site, the clients that come through its access points. */
-function clientsBySite(view: View): Map<string, { name: string; address: string }[]> {
-  const found = new Map<string, { name: string; address: string }[]>();
+function clientsBySite(view: View): Map<string, ClientHere[]> {
+  const found = new Map<string, ClientHere[]>();
   for (const { metadata, spec } of view.all('clients')) {
     if (spec.attachedTo === undefined || spec.address === undefined) continue;
     const site = view.get('access-points', spec.attachedTo)?.spec.site;
     if (site === undefined) continue;
     const here = found.get(site) ?? [];
-    here.push({ name: metadata.name, address: spec.address });
+    here.push({ name: metadata.name, address: spec.address, accessPoint: spec.attachedTo });
     found.set(site, here);
   }
   return found;

@@ -3,7 +3,7 @@
  * session that begins anew sends nothing that is known.
  */
 import { createHash } from 'node:crypto';
-import type { ControllerLink, DesiredState, LeaseRequest, Measurement } from '../agent.ts';
+import type { ControllerLink, DesiredState, LeaseRequest, Measurement, Sighting } from '../agent.ts';
 import type { Peer, Served } from './peer.ts';
 
 /** The same for states that ask for the same, whatever their generation and the order of their parts. */
@@ -22,6 +22,7 @@ export function remoteController(peer: Peer, known: () => DesiredState | undefin
     report: (_, observed) => peer.call('report', observed),
     lease: (_, request) => peer.call('lease', request),
     measure: (_, measurements) => peer.call('measure', measurements),
+    sighted: (_, sightings) => peer.call('sighted', sightings),
     async *desired(_, signal) {
       const state = known();
       const params = state ? { mark: markOf(state) } : {};
@@ -43,6 +44,7 @@ export function serveController(link: ControllerLink, node: string): Served {
       report: (observed: Report) => link.report(node, observed),
       lease: (request: LeaseRequest) => link.lease(node, request),
       measure: (measurements: readonly Measurement[]) => link.measure(node, measurements),
+      sighted: (sightings: readonly Sighting[]) => link.sighted(node, sightings),
     },
     streams: {
       async *desired({ mark }: { mark?: unknown }, signal: AbortSignal): AsyncGenerator<DesiredItem> {

@@ -45,6 +45,7 @@ function controller() {
   const link: ControllerLink = {
     register: async (report) => void reports.push(report),
     measure: async () => undefined,
+    sighted: async () => undefined,
     lease: async (node, { leases }) => leases.map(({ uid }) => ({ uid, forMs: node.length })),
     report: async (node, observed) => void reports.push({ node, observed }),
     async *desired(_, signal) {

@@ -1,0 +1,139 @@
+import type { Sighting } from '@skerry/contract';
+import { eventually } from '@skerry/testkit';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type FakeNode, startFakeNode } from '../testing/fake-node.ts';
+import { type Harness, startHarness } from '../testing/harness.ts';
+import { Damping } from './damping.ts';
+
+const document = (kind: string, name: string, spec: string) =>
+  `apiVersion: skerry/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: ${spec}\n---\n`;
+
+describe('clients that nodes see', () => {
+  let harness: Harness;
+  let nodes: FakeNode[];
+  beforeEach(async () => {
+    harness = await startHarness({ node: false });
+    nodes = [];
+    for (const [at, name] of ['west', 'east'].entries())
+      nodes.push(await startFakeNode(harness.controller.link, { name, subnet: `10.90.${at}.0/24` }));
+    await harness.client.apply({
+      body: [
+        document('Site', 'west', '{}'),
+        document('Site', 'east', '{}'),
+        document('AccessPoint', 'tower-1', '{ type: radio-tower, site: west }'),
+        document('AccessPoint', 'tower-2', '{ type: radio-tower, site: east }'),
+        document('Client', 'phone', '{ attachedTo: tower-1, address: 192.0.2.7 }'),
+        document('Client', 'tablet', '{ address: "2001:DB8:0:0::7" }'),
+      ].join(''),
+    });
+    for (const name of ['west', 'east'])
+      await harness.client.node.patch({ name, body: { spec: { site: name } } });
+  });
+  afterEach(async () => {
+    for (const node of nodes) await node.stop();
+    const { errors } = harness;
+    await harness.close();
+    expect(errors).toEqual([]);
+  });
+  const sighted = (node: string, ...seen: Sighting[]) => harness.controller.link.sighted(node, seen);
+  const phoneAt = (accessPoint: string, ageMs = 0) => ({ address: '192.0.2.7', accessPoint, ageMs });
+  const whereIs = async (name: string) => (await harness.client.client.show({ name })).spec.attachedTo;
+  const events = async (name: string) => (await harness.client.event.list({ name })).items;
+
+  test('a client that is seen at another access point is handed over, as an event that names who saw it', async () => {
+    await sighted('east', phoneAt('tower-2'));
+    expect(await whereIs('phone')).toBe('tower-2');
+    expect((await events('phone')).at(-1)).toMatchObject({
+      reason: 'Handover',
+      message: 'client phone moved from tower-1 to tower-2, seen by node east',
+    });
+  });
+
+  test('one that was away comes, whatever way its address is written', async () => {
+    await sighted('west', { address: '2001:db8::7', accessPoint: 'tower-1', ageMs: 0 });
+    expect(await whereIs('tablet')).toBe('tower-1');
+  });
+
+  test('an address of nobody, and one that is where it was, change nothing that is stored', async () => {
+    const before = (await harness.client.status()).revision;
+    await sighted('west', phoneAt('tower-1'), {
+      ...{ address: '203.0.113.9', accessPoint: 'tower-1', ageMs: 0 },
+    });
+    expect((await harness.client.status()).revision).toBe(before);
+  });
+
+  test('what was said after it was seen counts', async () => {
+    await harness.client.client.patch({ name: 'phone', body: { spec: { attachedTo: 'tower-1' } } });
+    await sighted('east', phoneAt('tower-2', 60_000));
+    expect(await whereIs('phone')).toBe('tower-1');
+  });
+
+  test('a node is not believed for access points of other sites, which an event tells once', async () => {
+    for (let time = 0; time < 3; time++) await sighted('east', phoneAt('tower-1'), phoneAt('nowhere'));
+    await sighted('west', phoneAt('tower-2'));
+    expect(await whereIs('phone')).toBe('tower-1');
+    await eventually('the events are there', async () => {
+      const doubts = (await events('east')).filter(({ reason }) => reason === 'NotBelieved');
+      expect(doubts.map(({ message }) => message)).toEqual([
+        expect.stringMatching(/phone was seen at tower-1, which does not stand at its site east/),
+        expect.stringMatching(/nowhere/),
+      ]);
+      return true;
+    });
+  });
+
+  test('a client that two nodes see in turns is moved a few times, and ends where it was seen last', async () => {
+    for (let turn = 0; turn < 100; turn++) {
+      await sighted('east', phoneAt('tower-2'));
+      await sighted('west', phoneAt('tower-1'));
+    }
+    await eventually('it is where it was seen last', async () => (await whereIs('phone')) === 'tower-1');
+    const { status } = await harness.client.client.show({ name: 'phone' });
+    expect(status.handovers).toBeLessThanOrEqual(6);
+  });
+
+  test.each([
+    [{ address: 'rm -rf', accessPoint: 'tower-1', ageMs: 0 }],
+    [{ address: '192.0.2.7', accessPoint: 'x'.repeat(64), ageMs: 0 }],
+    [{ address: '192.0.2.7', accessPoint: 'tower-1', ageMs: -1 }],
+  ])('what an agent may not say is refused: %j', async (seen) => {
+    const { checkedLink } = await import('../nodes/report-check.ts');
+    const link = checkedLink(harness.controller.link);
+    await expect(link.sighted('west', [seen])).rejects.toMatchObject({ code: 'request_invalid' });
+  });
+});
+
+describe('damping', () => {
+  test('moves a client at most seven times in the first two minutes and once a minute then, and never locks it out', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 5000 }), { maxLength: 2000 }), (gaps) => {
+        const damping = new Damping();
+        const moves: number[] = [];
+        let nowMs = 0;
+        for (const gap of gaps) {
+          nowMs += gap;
+          expect(damping.waitMs(nowMs)).toBeLessThanOrEqual(60_000);
+          if (damping.waitMs(nowMs) > 0) continue;
+          damping.moved(nowMs);
+          moves.push(nowMs);
+        }
+        // calm gaps may start it anew; a client that is seen at least each second has none
+        if (gaps.some((gap) => gap > 1000)) return;
+        expect(moves.length).toBeLessThanOrEqual(7 + Math.max(0, nowMs - 120_000) / 60_000);
+      }),
+    );
+  });
+
+  test('trusts a client that has been calm', () => {
+    const damping = new Damping();
+    for (const atMs of [0, 1000, 3000, 7000]) {
+      expect(damping.waitMs(atMs)).toBe(0);
+      damping.moved(atMs);
+    }
+    expect(damping.waitMs(7001)).toBe(7999);
+    expect(damping.isCalm(31_000)).toBe(true);
+    damping.moved(31_000);
+    expect(damping.waitMs(31_000)).toBe(1000);
+  });
+});
