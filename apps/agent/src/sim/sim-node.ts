@@ -19,7 +19,7 @@ export interface SimNodeOptions {
   readonly token: string;
   /** The name that it wants; the token's own counts more. */
   readonly name: string;
-  /** 0 and up, its own among the nodes of a controller: from it comes its subnet. */
+  /** 0 and up, its own among the nodes of its process: from it comes its subnet. */
   readonly number: number;
   readonly logger: Logger;
   readonly clock?: Clock;
@@ -65,6 +65,12 @@ function createMemoryKeep(): CredentialKeep {
   return { read: (name) => texts.get(name), write: (name, text) => void texts.set(name, text) };
 }
 
+/** Where another process has nodes of the same numbers, theirs are taken. */
+const CROWDS = 4;
+const subnetsOf = (number: number) =>
+  Array.from({ length: CROWDS }, (_, crowd) =>
+    subnetOf((number + (crowd * MOST_NODES) / CROWDS) % MOST_NODES),
+  );
 const subnetOf = (number: number) => `10.${64 + (number >> 8)}.${number & 255}.0/24`;
 
 /** Joins and starts; resolves when the agent is on its way. Errors: those of joining; request_invalid. */
@@ -76,7 +82,8 @@ export async function startSimNode(options: SimNodeOptions): Promise<SimNode> {
       `there is no subnet for more than ${MOST_NODES} simulated nodes`,
     );
   const keep = createMemoryKeep();
-  const credentials = await joinController(keep, token, name);
+  const subnets = subnetsOf(number);
+  const credentials = await joinController(keep, token, name, subnets);
   const connection = new ControllerConnection({
     ...{ dataDir: keep, credentials, clock, logger },
     known: () => agent.desired(),
@@ -88,7 +95,7 @@ export async function startSimNode(options: SimNodeOptions): Promise<SimNode> {
     nodeName: credentials.node,
     ledger: createMemoryStore({ keepRevisions: KEPT_REVISIONS }),
     runtimes: [createSimRuntime({ clock })],
-    network: createSimNetwork({ identity: IDENTITY, subnet: subnetOf(number) }),
+    network: createSimNetwork({ identity: IDENTITY, subnet: credentials.subnet ?? subnets[0]! }),
     ...{ volumes: VOLUMES, images: IMAGES, logger, clock },
     machine: async () => facts,
     controller: connection,
