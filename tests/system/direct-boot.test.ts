@@ -10,19 +10,26 @@ let skerry: Program;
 const EXAMPLE = readFileSync(join(ROOT, 'examples/direct-boot.yaml'), 'utf8');
 const apply = (text: string) =>
   typed(['apply', '-f', '-', '--wait'], { env: { SKERRY_DATA: skerry.dataDir }, input: text });
-const instance = async () => (await skerry.json<Instance[]>('workload', 'instances'))[0]!;
-const healthy = async () =>
-  (await fetch(`http://${(await instance()).spec.network!.address}:8080/healthz`)).text();
+const instance = async (workload = 'pier') =>
+  (await skerry.json<Instance[]>('workload', 'instances')).find(({ spec }) => spec.workload === workload)!;
+const get = async (path: string, workload?: string) =>
+  (await fetch(`http://${(await instance(workload)).spec.network!.address}:8080${path}`)).text();
+const healthy = () => get('/healthz');
 
 beforeAll(async () => {
   skerry = await startProgram();
-  const build = join(ROOT, 'guests/vm-linux/build');
-  for (const [file, name] of [
-    ['disk.qcow2', 'harbour:1'],
-    ['vmlinuz', 'harbour-kernel:1'],
-    ['initrd', 'harbour-initrd:1'],
+  for (const [guest, name] of [
+    ['vm-linux', 'harbour'],
+    ['vm-arm64', 'island'],
   ] as const)
-    await skerry.run('image', 'import', join(build, file), '--name', name);
+    for (const [file, part] of [
+      ['disk.qcow2', ''],
+      ['vmlinuz', '-kernel'],
+      ['initrd', '-initrd'],
+    ] as const) {
+      const path = join(ROOT, 'guests', guest, 'build', file);
+      await skerry.run('image', 'import', path, '--name', `${name}${part}:1`);
+    }
 });
 afterAll(async () => {
   expect(await skerry.purge()).toEqual([]);
@@ -55,4 +62,15 @@ test('what goes together with no kernel of its own is refused with its line', as
   const disk = await apply(EXAMPLE.replace('kernel: harbour-kernel:1', 'kernel: harbour:1'));
   expect(disk.code).toBe(1);
   expect(disk.stderr).toMatch(/line 18.*spec\.vm\.boot\.kernel.*disk image/s);
+});
+
+test('a kernel of another processor is started without its UEFI, and refused beside a disk that is not of it', async () => {
+  const island = EXAMPLE.replaceAll('harbour', 'island').replace('name: pier', 'name: island');
+  expect(await apply(island.replace('ttyS0', 'ttyAMA0').replace('128MiB', '192MiB'))).toMatchObject({
+    code: 0,
+  });
+  expect(await get('/', 'island')).toMatch(/on aarch64/);
+  const mixed = await apply(EXAMPLE.replaceAll('harbour-', 'island-'));
+  expect(mixed.code).toBe(1);
+  expect(mixed.stderr).toMatch(/line 18.*spec\.vm\.boot\.kernel.*arm64.*amd64/s);
 });

@@ -37,12 +37,16 @@ export interface Place {
   readonly flaw?: (status: Image['status']) => string | undefined;
 }
 export const CDROM: Place = { field: 'spec.vm.cdrom', kinds: ['iso'] };
-export const KERNEL: Place = {
+/** `diskArch`: what the disk was made for, where it tells. */
+export const kernelFor = (diskArch: string | undefined): Place => ({
   field: 'spec.vm.boot.kernel',
   kinds: ['unikernel'],
-  flaw: ({ facts }) =>
-    facts.family === 'linux' && facts.runnable !== false ? undefined : 'no Linux kernel that QEMU can load',
-};
+  flaw: ({ facts, arch }) => {
+    if (facts.family !== 'linux' || facts.runnable === false) return 'no Linux kernel that QEMU can load';
+    const isOther = arch !== undefined && diskArch !== undefined && arch !== diskArch;
+    return isOther ? `a kernel for ${arch}, and the disk is for ${diskArch}` : undefined;
+  },
+});
 export const INITRD: Place = { field: 'spec.vm.boot.initrd', kinds: ['initramfs'] };
 
 /** The digest that a name stands for now. Errors: image_not_found, image_wrong_kind, both with details {field}. */

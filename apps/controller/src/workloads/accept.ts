@@ -4,7 +4,7 @@ import type { WorkloadManifest } from '@skerry/contract/schema';
 import { manifestInvalid } from '@skerry/contract/schema';
 import { furtherDigests, SkerryError, sameFurther, type Workload, withoutFurther } from '@skerry/model';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
-import { CDROM, INITRD, KERNEL, type Place, resolveImage } from '../images/names.ts';
+import { CDROM, INITRD, kernelFor, type Place, resolveImage } from '../images/names.ts';
 import { refuseDeleted, requireProject } from '../manifests/guards.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
@@ -42,7 +42,7 @@ export function putWorkload(
   const { cdrom, boot } = spec.vm ?? {};
   const furthers = furtherDigests({
     cdromDigest: further(cdrom, CDROM),
-    kernelDigest: further(boot?.kernel, KERNEL),
+    kernelDigest: further(boot?.kernel, kernelFor(boot && archOf(view, project, imageDigest))),
     initrdDigest: further(boot?.initrd, INITRD),
   });
   requireVolumes(draft, project, manifest);
@@ -95,6 +95,11 @@ export function putWorkload(
     about: { kind: 'Workload', project, name, uid: workload.metadata.uid },
   });
   return { outcome, resource: resource!, steps: [own, ...steps] };
+}
+
+function archOf(view: View, project: string, digest: string): string | undefined {
+  for (const { status } of view.all('images', project)) if (status.digest === digest) return status.arch;
+  return undefined;
 }
 
 function statusWithoutDigests({ status }: Workload): Workload['status'] {

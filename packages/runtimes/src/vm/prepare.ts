@@ -36,8 +36,8 @@ export async function makeFiles(
   machineFor: (arch: Arch) => Promise<string>,
   signal: AbortSignal,
 ): Promise<void> {
-  const image = await vmImage(images, spec.imageDigest);
   const { vm } = spec;
+  const image = await vmImage(images, spec.imageDigest, vm?.boot?.kernelDigest);
   if (spec.network && spec.network.kind !== 'tap')
     throw new SkerryError('unsupported', 'a virtual machine needs a tap device, not a network namespace');
   if (vm?.cdromDigest !== undefined) await cdromPath(images, vm.cdromDigest);

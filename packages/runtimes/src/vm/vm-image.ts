@@ -24,8 +24,11 @@ const ARCHES: Readonly<Record<string, Arch>> = {
 };
 
 /** Errors: image_not_found, image_wrong_kind, image_invalid, unsupported (an architecture that is not known). */
-export async function vmImage(images: ImageContent, digest: string): Promise<VmImage> {
-  const { kind, facts, arch: archName = 'amd64' } = await images.facts(digest);
+export async function vmImage(images: ImageContent, digest: string, kernelDigest?: string): Promise<VmImage> {
+  const { kind, facts, arch: told } = await images.facts(digest);
+  // a bare file system does not tell what it is for: the kernel beside it does
+  const beside = kernelDigest === undefined ? undefined : await images.facts(kernelDigest);
+  const archName = told ?? beside?.arch ?? 'amd64';
   const path = images.blobPath(digest);
   if (kind !== 'disk' && kind !== 'iso') {
     const text = `the image is a ${kind} image, the runtime vm needs a disk or an ISO image`;
@@ -33,10 +36,10 @@ export async function vmImage(images: ImageContent, digest: string): Promise<VmI
   }
   const arch = ARCHES[archName];
   if (!arch) throw new SkerryError('unsupported', `virtual machines of ${archName} are not offered`);
-  const told = facts as { format?: unknown; firmware?: unknown };
+  const about = facts as { format?: unknown; firmware?: unknown };
   // arm64's board has UEFI alone; where both would do, the BIOS is quicker (machine.ts)
-  const firmware = arch === 'arm64' || told.firmware === 'uefi' ? 'uefi' : 'bios';
-  const format = kind === 'disk' && told.format === 'qcow2' ? 'qcow2' : 'raw';
+  const firmware = arch === 'arm64' || about.firmware === 'uefi' ? 'uefi' : 'bios';
+  const format = kind === 'disk' && about.format === 'qcow2' ? 'qcow2' : 'raw';
   const { virtualSizeBytes } =
     format === 'qcow2' ? await checkQcow2(path) : { virtualSizeBytes: (await stat(path)).size };
   return { kind, path, format, virtualSizeBytes, firmware, arch };
