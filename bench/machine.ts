@@ -2,6 +2,7 @@
  * How soon a virtual machine answers: through Skerry, and by QEMU started by hand from the same disk, in turns. Once as the
  * disk boots by itself (firmware, loader, kernel), once with its kernel loaded directly.
  */
+import { statSync } from 'node:fs';
 import { type HandMachine, machineByHand, type Words } from './peers/machine.ts';
 import { cpuMs, hypervisorBytes, ownBytes, parentOf, pssBytes } from './processes.ts';
 import type { Finding } from './report.ts';
@@ -104,7 +105,10 @@ export async function benchMachine(skerry: Skerry, runs: number, withChoices = t
     const directRatio = median(samples.skerryDirect) / median(samples.directly);
     const gain = median(samples.plain) / median(samples.skerryDirect);
     const diskGain = median(samples.plain) / median(samples.skerry);
-    const ownMiB = median([...byDisk.own, ...direct.own]) / MIB;
+    const ownMiB = median(byDisk.own) / MIB;
+    // QEMU keeps a kernel that it loads, as it is packed, for the next reset: that is the guest's, as its disk is
+    const kernelMiB = statSync(HARBOUR_KERNEL).size / MIB;
+    const directMiB = median(direct.own) / MIB;
     const mib = (bytes: readonly number[]) => `${digits(median(bytes) / MIB)} MiB`;
     return {
       id: 'machine',
@@ -124,8 +128,8 @@ export async function benchMachine(skerry: Skerry, runs: number, withChoices = t
         {
           promise: 'the hypervisor of a VM takes less than 50 MiB over its guest’s memory',
           // what is there once for all guests is no cost of one: see `ownBytes`
-          measured: `${digits(ownMiB)} MiB of its own; ${mib(byDisk.withFiles)} with all of QEMU's program files`,
-          kept: ownMiB < 50,
+          measured: `${digits(ownMiB)} MiB of its own (${mib(byDisk.withFiles)} with all of QEMU's program files); with a kernel loaded directly ${digits(directMiB)} MiB, of which ${digits(kernelMiB)} MiB are the kernel`,
+          kept: ownMiB < 50 && directMiB - kernelMiB < 50,
         },
       ],
       tables: [

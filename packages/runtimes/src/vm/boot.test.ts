@@ -1,9 +1,11 @@
 // A machine whose kernel is loaded in place of what its disk would start: told by what the kernel itself says.
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { Bytes, Millis } from '@skerry/model';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { GuestSpec, Runtime, VmGuest } from '../port.ts';
 import { findLinuxKernel, initramfs } from '../qemu/testing/initramfs.ts';
+import { vmGroupLimits } from './memory.ts';
+import { vmFolder } from './record.ts';
 import { makeVmBed, type VmBed } from './testing/bed.ts';
 import { bootDisk } from './testing/boot-sector.ts';
 import { exitOf, linesOf } from './testing/lines.ts';
@@ -60,6 +62,16 @@ test.skipIf(kernel === undefined)(
     };
     await converge(spec, spec);
     expect(await exitOf(runtime, spec.uid)).toMatchObject({ reason: 'completed' });
+    // what QEMU holds of them is room that its control group gives
+    const heldBytes = Object.values(boot).reduce(
+      (sum, one) => sum + statSync(bed.images.blobPath(one)).size,
+      0,
+    );
+    const record = vmFolder(bed.identity, spec.uid).read()!;
+    expect(record.heldBytes).toBe(heldBytes);
+    expect(vmGroupLimits(record).memoryBytes).toBe(
+      vmGroupLimits({ spec, arch: 'amd64' }).memoryBytes! + heldBytes,
+    );
     expect(await toldOf(spec)).toEqual(['one']);
     await converge(spec, spec);
     await exitOf(runtime, spec.uid);

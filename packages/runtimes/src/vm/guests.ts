@@ -161,7 +161,7 @@ export class VmGuests {
       ...(await folder.tail()),
       asked: record?.asked,
       oomKills: cgroupOomKills(folder.cgroup),
-      memoryLimitBytes: record ? vmGroupLimits(record.spec, record.arch).memoryBytes : 0,
+      memoryLimitBytes: record ? vmGroupLimits(record).memoryBytes : 0,
       nowMs: Math.max(record?.startedAtMs ?? 0, Date.now()),
     });
   }
@@ -229,18 +229,19 @@ export class VmGuests {
 
   async #launch(
     folder: VmFolder,
-    { spec, arch }: VmRecord,
+    record: VmRecord,
     plan: Parameters<typeof vmCommand>[0],
     { group }: Acceleration,
     signal: AbortSignal,
   ): Promise<void> {
+    const { spec, arch } = record;
     const { network } = spec;
     await launch(
       {
         ...vmCommand(plan),
         ...{ runFolder: folder.run, logFolder: folder.data, mark: folder.mark },
         supervisorPath: this.#options.supervisorPath,
-        cgroup: { path: folder.cgroup, limits: vmGroupLimits(spec, arch) },
+        cgroup: { path: folder.cgroup, limits: vmGroupLimits(record) },
         ...(group === undefined ? {} : { group }),
         ...(network?.kind === 'tap' ? { tap: network.device } : {}),
         ...(spec.display ? { vnc: 'vnc' } : {}),

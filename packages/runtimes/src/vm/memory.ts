@@ -1,8 +1,8 @@
 /** What a virtual machine costs beside its own memory, and what its control group may use. */
 import type { CgroupLimits } from '@skerry/host';
 import type { Bytes } from '@skerry/model';
-import type { GuestSpec } from '../port.ts';
 import { memoryMiBOf } from '../qemu/memory.ts';
+import type { VmRecord } from './record.ts';
 
 const MiB = 1024 * 1024;
 
@@ -34,16 +34,18 @@ const FLASH_BYTES = { amd64: 8 * MiB, arm64: 128 * MiB };
 /** Threads of QEMU (one for each processor, a pool for its disks), of its supervisor and its TPM. */
 const PIDS = 128;
 
-export const vmGroupLimits = (
-  { cpus, memoryBytes, display }: GuestSpec,
-  arch: keyof typeof FLASH_BYTES,
-): CgroupLimits => ({
+export const vmGroupLimits = ({
+  spec: { cpus, memoryBytes, display },
+  arch,
+  heldBytes = 0,
+}: Pick<VmRecord, 'spec' | 'arch' | 'heldBytes'>): CgroupLimits => ({
   cpus,
   memoryBytes:
     memoryBytes +
     vmOverheadBytes(memoryBytes) +
     SLACK_BYTES +
     FLASH_BYTES[arch] +
+    heldBytes +
     (display ? DISPLAY_BYTES : 0),
   pids: PIDS,
 });

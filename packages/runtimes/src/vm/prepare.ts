@@ -45,13 +45,14 @@ export async function makeFiles(
   const firmware = vm?.firmware ?? (secureBoot ? 'uefi' : image.firmware);
   if (firmware === 'bios' && (secureBoot || image.arch === 'arm64'))
     throw new SkerryError('unsupported', `${secureBoot ? 'secure boot' : image.arch} needs UEFI, not a BIOS`);
-  if (vm?.boot) await bootFiles(images, vm.boot, image.arch);
+  const boot = vm?.boot && (await bootFiles(images, vm.boot, image.arch));
   const uefi = hasUefi({ spec, firmware }) ? uefiOf(image.arch, secureBoot) : undefined;
   if (vm?.tpm && !existsSync(SWTPM))
     throw new SkerryError('host_missing', `a TPM needs ${SWTPM}: apt-get install swtpm`);
   const seed = seedFiles(spec);
   const record: VmRecord = {
     ...{ spec, firmware, made: false, arch: image.arch, hasSeed: seed !== undefined },
+    ...(boot && { heldBytes: boot.heldBytes }),
     machine: await machineFor(image.arch),
     image: { kind: image.kind, format: image.format },
   };

@@ -19,6 +19,8 @@ export interface VmRecord {
     readonly format: 'raw' | 'qcow2';
   };
   readonly hasSeed: boolean;
+  /** Bytes of its own kernel and initramfs, which QEMU holds beside its memory. */
+  readonly heldBytes?: number;
   /** Set right before the supervisor is started. */
   readonly startedAtMs?: number;
   /** What was asked of it: kept, so that an agent that starts anew judges its end rightly. */

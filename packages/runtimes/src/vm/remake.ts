@@ -24,7 +24,7 @@ export async function remakeFiles(
   if (spec.network && spec.network.kind !== 'tap')
     throw new SkerryError('unsupported', 'a virtual machine needs a tap device, not a network namespace');
   if (vm?.cdromDigest !== undefined) await cdromPath(images, vm.cdromDigest);
-  if (vm?.boot) await bootFiles(images, vm.boot, before.arch);
+  const boot = vm?.boot && (await bootFiles(images, vm.boot, before.arch));
   const firmware = vm?.firmware ?? (vm?.secureBoot ? 'uefi' : before.firmware);
   if (firmware === 'bios' && (vm?.secureBoot || before.arch === 'arm64'))
     throw new SkerryError(
@@ -41,8 +41,9 @@ export async function remakeFiles(
     if (vm?.tpm) makeTpmFolder(tpmOf(folder));
     if (spec.diskBytes !== undefined) await growDisk(diskOf(folder), spec.diskBytes, signal);
     if (seed) renameSync(fresh, seedOf(folder));
-    const { startedAtMs: _, asked: __, ...rest } = before;
-    folder.write({ ...rest, spec, firmware, hasSeed: seed !== undefined, made: true });
+    const { startedAtMs: _, asked: __, heldBytes: ___, ...rest } = before;
+    const held = boot && { heldBytes: boot.heldBytes };
+    folder.write({ ...rest, ...held, spec, firmware, hasSeed: seed !== undefined, made: true });
   } catch (error) {
     throw asDiskFull(error);
   } finally {

@@ -176,7 +176,7 @@ class VmRuntime implements Runtime {
     const { cpuMs = 0, memoryBytes = 0, pids } = cgroupUsage(folder.cgroup);
     return {
       ...{ cpuMs, memoryBytes },
-      memoryLimitBytes: vmGroupLimits(record.spec, record.arch).memoryBytes,
+      memoryLimitBytes: vmGroupLimits(record).memoryBytes,
       diskBytes: (statSync(diskOf(folder), { throwIfNoEntry: false })?.blocks ?? 0) * 512,
       ...(pids === undefined ? {} : { pids }),
     };

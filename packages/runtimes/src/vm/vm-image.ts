@@ -50,6 +50,8 @@ export interface BootFiles {
   readonly kernel: string;
   readonly initrd?: string;
   readonly arguments: string;
+  /** Of both: QEMU keeps in its memory what it loads, for the next reset. */
+  readonly heldBytes: number;
 }
 
 /** Errors: image_not_found, image_wrong_kind, unsupported (for another processor than the disk's). */
@@ -66,14 +68,16 @@ export async function bootFiles(
     throw new SkerryError('unsupported', `the kernel is for ${archName}, and the disk is of ${arch}`);
   // one that came packed with other files has a digest of its own
   const kernel = images.blobPath(typeof told.kernel === 'string' ? told.kernel : kernelDigest);
-  if (initrdDigest === undefined) return { kernel, arguments: words };
+  const { size } = await stat(kernel);
+  if (initrdDigest === undefined) return { kernel, arguments: words, heldBytes: size };
   const beside = await images.facts(initrdDigest);
   if (beside.kind !== 'initramfs')
     throw new SkerryError(
       'image_wrong_kind',
       `the initrd is a ${beside.kind} image, it has to be an initramfs`,
     );
-  return { kernel, initrd: images.blobPath(initrdDigest), arguments: words };
+  const initrd = images.blobPath(initrdDigest);
+  return { kernel, initrd, arguments: words, heldBytes: size + (await stat(initrd)).size };
 }
 
 /** Path of the ISO image of an additional CD. Errors: image_not_found, image_wrong_kind. */
