@@ -9,6 +9,7 @@ import { benchContainer } from './container.ts';
 import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
 import { benchDockerEngine } from './docker-engine.ts';
 import { benchGateway } from './gateway.ts';
+import { benchHandover } from './handover.ts';
 import { benchMachine } from './machine.ts';
 import { benchMixed } from './mixed.ts';
 import { benchPebble } from './pebble.ts';
@@ -43,6 +44,7 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   'docker-engine': benchDockerEngine,
   mixed: benchMixed,
   gateway: withSkerry(benchGateway),
+  handover: benchHandover,
   api: withSkerry(benchApi),
   store: benchStore,
   placement: benchPlacement,

@@ -1,6 +1,7 @@
 // Asks a URL again and again, each time over a new connection, and tells what a client sees. `answers.mjs URL COUNT`: the median
 // time of COUNT answers. `answers.mjs --handover URL LIMIT-MS`: goes on until somebody else answers, and tells for how long
-// nobody did; prints `asking` as soon as the first answer is there.
+// nobody did; prints `asking` as soon as the first answer is there. `answers.mjs --all URL`: every answer, with its moment in
+// milliseconds since the epoch and the time that it took, until it is ended.
 import { request } from 'node:http';
 
 function get(url, timeoutMs) {
@@ -24,6 +25,12 @@ function get(url, timeoutMs) {
 }
 
 const words = process.argv.slice(2);
+if (words[0] === '--all') {
+  for (;;) {
+    const answer = await get(words[1], 200);
+    if (answer) console.log(`${performance.timeOrigin + answer.atMs} ${answer.tookMs} ${answer.text}`);
+  }
+}
 if (words[0] === '--handover') {
   const [, url, limitMs] = words;
   const until = performance.now() + Number(limitMs);
