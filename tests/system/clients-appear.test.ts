@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { processesWithArgument } from '@skerry/host';
-import type { Client, Event } from '@skerry/model';
+import type { Client, Event, Node } from '@skerry/model';
 import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Program, startProgram } from '../support/program.ts';
@@ -42,6 +42,9 @@ beforeAll(async () => {
   skerry = await startProgram({
     args: towers.flatMap((tower, at) => ['--access-interface', `${tower}=tower-${at + 1}`]),
   });
+  await eventually('its node is there', async () =>
+    (await skerry.json<Node[]>('node', 'list')).some(({ status }) => status.phase === 'ready'),
+  );
   const file = join(skerry.dataDir, 'edge.yaml');
   writeFileSync(
     file,
