@@ -265,7 +265,7 @@ export const ROUTES = {
     method: 'POST',
     path: `${PROJECT}/images/import`,
     summary:
-      'Takes a disk, an ISO image, a root file system, a container archive (docker save, OCI), an OCI layout as an archive, or a unikernel; which it is, its content tells',
+      'Takes a disk, an ISO image, a root file system, a container archive (docker save, OCI), an OCI layout as an archive, a unikernel, a Linux kernel or an initramfs; which it is, its content tells',
     answer: 'json',
     sends: 'bytes',
     status: 201,

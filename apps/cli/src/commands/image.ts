@@ -74,7 +74,7 @@ export function registerImage(program: Command, context: Context): void {
   image
     .command('import')
     .description(
-      'take a disk, an ISO image, a root file system, a container archive (docker save, OCI), an OCI layout or a unikernel; which it is, its content tells',
+      'take a disk, an ISO image, a root file system, a container archive (docker save, OCI), an OCI layout, a unikernel, a Linux kernel or an initramfs; which it is, its content tells',
     )
     .argument('<path>', 'a file; or a folder with an OCI layout or a root file system')
     .option('--name <reference>', 'the name it is to have; else what the file says')

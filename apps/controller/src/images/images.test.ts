@@ -5,9 +5,11 @@ import { factsOf } from '../testing/fake-images.ts';
 import { eventually, type Harness, startHarness, workload } from '../testing/harness.ts';
 
 const project = 'default';
+const MIB = 1024 * 1024;
 let harness: Harness;
 beforeEach(async () => {
-  harness = await startHarness({ engine: 'sqlite' });
+  const overheadBytes = { container: 4 * MIB, unikernel: 12 * MIB, sim: 0, vm: 48 * MIB };
+  harness = await startHarness({ engine: 'sqlite', node: { overheadBytes } });
 });
 afterEach(async () => {
   const { errors } = harness;
@@ -108,19 +110,18 @@ metadata: { name: a }
 spec:
   runtime: vm
   image: disk
-  replicas: 0
   vm:
 ${vm}`;
   const apply = (vm: string) => harness.client.apply({ body: manifest(vm) });
   const boot = (kernel: string, initrd: string) =>
     `    boot:\n      kernel: ${kernel}\n      initrd: ${initrd}\n      arguments: "root=/dev/vda2"\n`;
   for (const [kernel, initrd, line, code] of [
-    ['other', 'initrd', 10, 'image_wrong_kind'],
-    ['disk', 'initrd', 10, 'image_wrong_kind'],
-    ['kernel', 'kernel', 11, 'image_wrong_kind'],
-    ['kernel', 'nothing', 11, 'image_not_found'],
+    ['other', 'initrd', 9, 'image_wrong_kind'],
+    ['disk', 'initrd', 9, 'image_wrong_kind'],
+    ['kernel', 'kernel', 10, 'image_wrong_kind'],
+    ['kernel', 'nothing', 10, 'image_not_found'],
   ] as const) {
-    const field = `spec.vm.boot.${line === 10 ? 'kernel' : 'initrd'}`;
+    const field = `spec.vm.boot.${line === 9 ? 'kernel' : 'initrd'}`;
     await expect(apply(boot(kernel, initrd))).rejects.toMatchObject({ code, details: { field, line } });
   }
   const show = async () => (await harness.client.workload.show({ project, name: 'a' })).status;
@@ -129,8 +130,14 @@ ${vm}`;
   expect(await show()).toMatchObject({ imageDigest: factsOf('DISK').digest, kernelDigest, initrdDigest });
   for (const name of ['kernel', 'initrd'])
     await expect(harness.client.image.delete({ project, name })).rejects.toMatchObject({ code: 'in_use' });
+  const instance = async () => (await harness.client.instance.show({ project, name: 'a-0' })).spec;
+  await eventually(
+    instance,
+    (spec) => spec.kernelDigest === kernelDigest && spec.initrdDigest === initrdDigest,
+  );
   await apply('    tpm: false\n');
   expect(Object.keys(await show())).not.toContain('kernelDigest');
+  await eventually(instance, (spec) => !('kernelDigest' in spec) && !('initrdDigest' in spec));
   await harness.client.image.delete({ project, name: 'initrd' });
 });
 
