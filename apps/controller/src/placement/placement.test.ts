@@ -111,6 +111,8 @@ test('a bound on latency is never broken: the refusal names the best that could 
 test('spread, selectors, taints and tolerations, affinity and anti-affinity are held', async () => {
   await put('spread', { near: { accessPoints: ['tower-1'] }, spread: 'site' }, { replicas: 3 });
   expect((await nodesOf('spread')).sort()).toEqual(['centre', 'harbour', 'hill']);
+  await put('apart', { spread: 'node' }, { replicas: 3 });
+  expect((await nodesOf('apart')).sort()).toEqual(['centre', 'harbour', 'hill']);
   await put('there', { nodeSelector: { site: 'hill' } });
   expect(await nodesOf('there')).toEqual(['hill']);
   await harness.client.node.patch({ name: 'at-centre', body: { spec: { taints: [{ key: 'gpu' }] } } });
