@@ -105,22 +105,36 @@ describe('clients that nodes see', () => {
 });
 
 describe('damping', () => {
-  test('moves a client at most seven times in the first two minutes and once a minute then, and never locks it out', () => {
+  /** Moves whenever it may, at these distances. */
+  const movesOf = (gaps: readonly number[]) => {
+    const damping = new Damping();
+    let [nowMs, moves] = [0, 0];
+    for (const gap of gaps) {
+      nowMs += gap;
+      expect(damping.waitMs(nowMs)).toBeLessThanOrEqual(60_000);
+      if (damping.waitMs(nowMs) > 0) continue;
+      damping.moved(nowMs);
+      moves++;
+    }
+    return { moves, nowMs };
+  };
+
+  test('moves a client that flaps a few times, then once a minute, and never locks it out', () => {
+    const gaps = fc.array(fc.integer({ min: 1, max: 9000 }), { minLength: 1, maxLength: 2000 });
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1, max: 5000 }), { maxLength: 2000 }), (gaps) => {
-        const damping = new Damping();
-        const moves: number[] = [];
-        let nowMs = 0;
-        for (const gap of gaps) {
-          nowMs += gap;
-          expect(damping.waitMs(nowMs)).toBeLessThanOrEqual(60_000);
-          if (damping.waitMs(nowMs) > 0) continue;
-          damping.moved(nowMs);
-          moves.push(nowMs);
-        }
-        // calm gaps may start it anew; a client that is seen at least each second has none
-        if (gaps.some((gap) => gap > 1000)) return;
-        expect(moves.length).toBeLessThanOrEqual(7 + Math.max(0, nowMs - 120_000) / 60_000);
+      fc.property(gaps, (all) => {
+        const { moves, nowMs } = movesOf(all);
+        expect(moves).toBeLessThanOrEqual(8 + nowMs / 60_000);
+      }),
+    );
+  });
+
+  test('whatever a client does, it is moved each ten seconds at most, beside the first few times', () => {
+    const gaps = fc.array(fc.integer({ min: 1, max: 120_000 }), { minLength: 1, maxLength: 2000 });
+    fc.assert(
+      fc.property(gaps, (all) => {
+        const { moves, nowMs } = movesOf(all);
+        expect(moves).toBeLessThanOrEqual(8 + nowMs / 10_000 + nowMs / 60_000);
       }),
     );
   });
@@ -132,8 +146,9 @@ describe('damping', () => {
       damping.moved(atMs);
     }
     expect(damping.waitMs(7001)).toBe(7999);
-    expect(damping.isCalm(31_000)).toBe(true);
-    damping.moved(31_000);
-    expect(damping.waitMs(31_000)).toBe(1000);
+    expect(damping.isCalm(31_000)).toBe(false);
+    expect(damping.isCalm(85_000)).toBe(true);
+    damping.moved(85_000);
+    expect(damping.waitMs(85_000)).toBe(1000);
   });
 });
