@@ -17,7 +17,7 @@ demo: setup-test ## the main job, shown: a guest of each kind, an answer from ea
 check: setup ## types, lint, the rules of the house; no guests
 	@npx --no-install tsc --noEmit && npx --no-install biome check .
 
-samples: setup ## more guests to try: a machine with a screen, one of another architecture
+samples: setup-test ## more guests to try: a machine with a screen, one of another architecture
 	@scripts/setup-guests.sh
 
 test: setup-test samples ## everything; the last line counts
