@@ -22,6 +22,9 @@ beforeAll(async () => {
   url = `https://127.0.0.1:${port}`;
   skerry = await startProgram({ args: ['--listen', `127.0.0.1:${port}`] });
   await skerry.run('image', 'import', join(ROOT, 'guests/hello/build/hello.tar'));
+  const machine = (file: string) => join(ROOT, 'guests/vm-linux/build', file);
+  await skerry.run('image', 'import', machine('vmlinuz'), '--name', 'harbour-kernel:1');
+  await skerry.run('image', 'import', machine('initrd'), '--name', 'harbour-initrd:1');
   await skerry.run(
     'image',
     'import',
