@@ -117,8 +117,13 @@ export async function benchMachine(skerry: Skerry, runs: number, withChoices = t
         {
           promise:
             'VM from apply acknowledged to its first HTTP answer, at most 1.1 times QEMU by hand with the same disk and machine',
-          measured: `${digits(ratio)} times; ${digits(directRatio)} times where both load the kernel directly`,
-          kept: ratio <= 1.1 && directRatio <= 1.1,
+          measured: `${digits(ratio)} times`,
+          kept: ratio <= 1.1,
+        },
+        {
+          promise: 'the same where both load the kernel directly',
+          measured: `${digits(directRatio)} times`,
+          kept: directRatio <= 1.1,
         },
         {
           promise: 'sooner than a plain command line of QEMU, by a kernel that is loaded directly',
@@ -183,7 +188,7 @@ export async function benchMachine(skerry: Skerry, runs: number, withChoices = t
       ],
       notes: [
         'QEMU by hand has its bridge, tap, DHCP server and overlay ready before its time begins. The plain command line is `qemu-system-x86_64 -m 128M -drive if=virtio -nic tap,model=virtio-net-pci`: machine pc, VGA, the default processor, and, without KVM, as much memory for translations as they take (up to 1 GiB), where Skerry gives 24 MiB.',
-        'A kernel that is loaded directly (`spec.vm.boot`) is the disk’s own, with its initramfs and the words of its boot loader: what is saved is the way of 16 MB through the calls of a BIOS.',
+        'A kernel that is loaded directly (`spec.vm.boot`) is the disk’s own, with its initramfs and the words of its boot loader: what is saved is the way of 16 MB through the calls of a BIOS. Beside that time it weighs more that Skerry’s guest has a disk with cloud-init’s data, which the one by hand has not: 0.2 s of processor time.',
       ],
       samples: { ...samples, own: byDisk.own, ownDirect: direct.own, plainWhole },
     };
