@@ -81,15 +81,17 @@ test('a node that is taken out is cut off at once, turned away with the reason, 
   const folder = mkdtempSync(join(tmpdir(), 'skerry-session-'));
   const again = mkdtempSync(join(tmpdir(), 'skerry-session-'));
   const { node } = harness.client;
+  // Another network than that of the node which is there: two that meet are refused.
+  const west = { ...report, name: 'west', status: { ...report.status, subnet: '10.66.4.0/22' } };
   try {
     await joinController(folder, (await node.token({ body: { node: 'west' } })).token, 'whatever');
     const inside = connection(0, folder);
-    await inside.register({ ...report, name: 'west' } as never);
+    await inside.register(west as never);
     const desired = inside.desired('west', new AbortController().signal)[Symbol.asyncIterator]();
     await desired.next();
     await node.delete({ name: 'west', force: true });
     await expect(desired.next()).rejects.toMatchObject({ code: 'unavailable' });
-    await expect(inside.register({ ...report, name: 'west' } as never)).rejects.toMatchObject({
+    await expect(inside.register(west as never)).rejects.toMatchObject({
       code: 'forbidden',
       message: expect.stringContaining('west was taken out'),
     });
@@ -99,7 +101,7 @@ test('a node that is taken out is cut off at once, turned away with the reason, 
 
     await joinController(again, (await node.token({ body: {} })).token, 'west');
     const anew = connection(0, again);
-    await anew.register({ ...report, name: 'west' } as never);
+    await anew.register(west as never);
     expect(await names()).toContain('west');
     anew.close();
   } finally {
