@@ -111,7 +111,8 @@ const agree = () =>
       const lives = await Promise.all(all.map(({ status }) => alive(status.pid!)));
       return code === 0 && lives.every(Boolean);
     },
-    { withinMs: 10_000, everyMs: 200 },
+    // 10 s is what is promised of a quiet machine; a busy one has to start a controller first
+    { withinMs: 30_000, everyMs: 200 },
   );
 
 test('a site without its controller starts again what ends there; when the way is back, both agree and nothing else was touched', async () => {

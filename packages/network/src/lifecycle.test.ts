@@ -183,8 +183,10 @@ describe.skipIf(!isRoot)('a node network', () => {
       await next.start([], limit());
       await next.attach(bed.request(0), limit());
       await eventually('the probe says why', async () => {
-        const finding = (await next.probe(limit())).find(({ name }) => name === 'network.dnsmasq');
-        return finding?.ok === false && finding.text.includes('in use');
+        const findings = await next.probe(limit());
+        const finding = findings.find(({ name }) => name === 'network.dnsmasq');
+        if (finding?.ok === false && finding.text.includes('in use')) return true;
+        throw new Error(JSON.stringify(findings)); // shown when it never does
       });
     } finally {
       holder.close();
