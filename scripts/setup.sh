@@ -24,7 +24,7 @@ PACKAGES=(
 SAMPLE_PACKAGES=(grub-common grub-pc-bin grub-efi-amd64-bin mtools dosfstools cpio kmod zstd xz-utils)
 # Peers and real clients for tests and benchmarks.
 TEST_PACKAGES=(
-  docker-registry skopeo docker.io curl iputils-ping swtpm swtpm-tools qemu-system-arm qemu-efi-aarch64 memtest86+ squashfs-tools podman crun mmdebstrap
+  docker-registry skopeo docker.io curl iputils-ping swtpm swtpm-tools qemu-system-arm qemu-efi-aarch64 memtest86+ lz4 squashfs-tools podman crun mmdebstrap
 )
 
 apt_step() {
