@@ -59,7 +59,7 @@ export interface AgentOptions {
   /** Whether another node answers, as measured from here: instances of one that does not receive nothing new. Absent: all do. */
   readonly reachable?: (node: string) => boolean;
   /** Asks other machines how far they are. Absent: nothing is measured. */
-  readonly openEchoes?: () => Promise<EchoPort & { close(): void }>;
+  readonly openEchoes?: () => Promise<EchoPort>;
   /** Interfaces at which clients are seen, and how. Absent: none are. */
   readonly access?: { readonly interfaces: readonly AccessInterface[]; readonly watch: NeighbourPort };
   readonly logger: Logger;

@@ -43,5 +43,6 @@ test('it runs without rights, and its end is heard', async () => {
   const answer = other.ask('240.0.0.2');
   other.close();
   expect(await answer).toBeUndefined();
+  await other.closed;
   expect(await other.ask('127.0.0.1')).toBeUndefined();
 });

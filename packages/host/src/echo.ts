@@ -6,8 +6,8 @@ import { type InteractiveProgram, startInteractive } from './interactive.ts';
 export interface Echoes {
   /** Microseconds; undefined when no answer came within a second, or the program is gone. */
   ask(address: string): Promise<number | undefined>;
-  /** Whether there is somebody to ask. */
-  readonly isOpen: boolean;
+  /** Resolves when the program has ended: there is nobody to ask any more. */
+  readonly closed: Promise<void>;
   close(): void;
 }
 
@@ -22,7 +22,7 @@ export async function openEchoes(program: string): Promise<Echoes> {
     for (const resolve of waiting.values()) resolve(undefined);
     waiting.clear();
   };
-  void child.exit.then(end);
+  const closed = child.exit.then(end);
   createInterface({ input: child.stdout }).on('line', (line) => {
     const [id = '', us = ''] = line.split(' ');
     const resolve = waiting.get(Number(id));
@@ -31,9 +31,7 @@ export async function openEchoes(program: string): Promise<Echoes> {
   });
   child.stderr?.resume();
   return {
-    get isOpen() {
-      return isOpen;
-    },
+    closed,
     ask(address) {
       if (!isOpen || isIP(address) === 0) return Promise.resolve(undefined);
       lastId = (lastId + 1) % 2 ** 31;

@@ -2,7 +2,7 @@ import type { Measurement } from '@skerry/contract';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isNews, RoundTripWindow, WINDOW } from './figures.ts';
-import { targetsOf } from './measuring.ts';
+import { Measuring, targetsOf } from './measuring.ts';
 import { MOST_EAGER, MOST_TARGETS, RoundTrips, type Target } from './round-trips.ts';
 
 describe('figures', () => {
@@ -69,6 +69,8 @@ class Bench {
         this.asked.push({ address, atMs: this.nowMs });
         return this.dead.has(address) ? undefined : 4000;
       },
+      closed: new Promise(() => undefined),
+      close: () => undefined,
     },
     tell: async (measurements) => void this.told.push([...measurements]),
   });
@@ -76,12 +78,12 @@ class Bench {
   async go(ms: number): Promise<void> {
     const until = this.nowMs + ms;
     for (;;) {
+      for (let turn = 0; turn < 10; turn++) await Promise.resolve();
       const next = this.#timers.sort((a, b) => a.atMs - b.atMs)[0];
       if (!next || next.atMs > until) break;
       this.#timers.shift();
       this.nowMs = next.atMs;
       next.call();
-      for (let turn = 0; turn < 5; turn++) await Promise.resolve();
     }
     this.nowMs = until;
   }
@@ -159,5 +161,48 @@ describe('round trips', () => {
       { kind: 'node', name: 'a', address: 'address of a', eager: false },
       { kind: 'client', name: 'phone', address: '192.0.2.7', eager: false },
     ]);
+  });
+
+  it('say nothing of other nodes when the program that asks them has ended, and go on with another one', async () => {
+    const bench = new Bench();
+    const ends: (() => void)[] = [];
+    const measuring = new Measuring({
+      ...{ node: 'here', clock: bench.clock, random: () => 0.5, onChange: () => undefined },
+      logger: {
+        debug: () => undefined,
+        info: () => undefined,
+        warn: () => undefined,
+        error: () => undefined,
+      },
+      tell: async () => undefined,
+      open: async () => {
+        let isEnded = false;
+        const closed = new Promise<void>((resolve) => {
+          ends.push(() => {
+            isEnded = true;
+            resolve();
+          });
+        });
+        return { ask: async () => (isEnded ? undefined : 4000), closed, close: () => undefined };
+      },
+    });
+    const endpoint = { uid: 'x' as never, node: 'b', address: '10.0.0.2', latencyUs: 1, healthy: true };
+    const service = {
+      ...{ uid: 'w' as never, project: 'p', name: 'n', address: '198.18.0.1', ports: [] },
+      endpoints: [endpoint],
+    };
+    measuring.wish({
+      peers: [{ node: 'b', address: 'address of b', subnet: '10.64.0.0/22' }],
+      services: [service],
+    });
+    await bench.go(5000);
+    expect(measuring.oneWayUs('b')).toBe(2000);
+    ends[0]!();
+    await bench.go(20_000);
+    expect(measuring.reachable('b')).toBe(true);
+    await bench.go(30_000);
+    expect(ends).toHaveLength(2);
+    expect(measuring.oneWayUs('b')).toBe(2000);
+    measuring.close();
   });
 });

@@ -10,7 +10,7 @@ import { type EchoPort, RoundTrips, type Target } from './round-trips.ts';
 
 export interface MeasuringOptions {
   readonly node: string;
-  readonly open: () => Promise<EchoPort & { close(): void }>;
+  readonly open: () => Promise<EchoPort>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -38,7 +38,7 @@ export class Measuring {
   readonly #options: MeasuringOptions;
   #targets: readonly Target[] = [];
   #trips: RoundTrips | undefined;
-  #echoes: { close(): void } | undefined;
+  #echoes: EchoPort | undefined;
   #opening = false;
   #cancelOpen: (() => void) | undefined;
   #isClosed = false;
@@ -89,11 +89,27 @@ export class Measuring {
         },
       });
       this.#trips.setTargets(this.#targets);
+      void echoes.closed.then(() => this.#lost());
     } catch (error) {
       logger.warn({ err: asSkerryError(error) }, 'round trips can not be measured; trying again');
-      this.#cancelOpen = clock.after(OPEN_AGAIN_MS, () => void this.#open());
+      this.#openLater();
     } finally {
       this.#opening = false;
     }
+  }
+
+  #openLater(): void {
+    this.#cancelOpen = this.#options.clock.after(OPEN_AGAIN_MS, () => void this.#open());
+  }
+
+  /** Who measures has ended: that nobody answers then says nothing of the others. */
+  #lost(): void {
+    if (this.#isClosed) return;
+    this.#options.logger.warn({}, 'the program that measures round trips ended; it is started again');
+    this.#trips?.close();
+    this.#trips = undefined;
+    this.#echoes = undefined;
+    this.#options.onChange();
+    this.#openLater();
   }
 }

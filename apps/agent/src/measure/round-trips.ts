@@ -20,6 +20,9 @@ export interface Target {
 export interface EchoPort {
   /** Microseconds; undefined when no answer came within a second. */
   ask(address: string): Promise<number | undefined>;
+  /** Resolves when nobody can be asked any more. */
+  readonly closed: Promise<void>;
+  close(): void;
 }
 
 export interface RoundTripsOptions {
