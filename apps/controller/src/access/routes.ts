@@ -1,5 +1,5 @@
 /** The requests about sites, access points, links and clients: the four are alike. */
-import { type AccessPoint, type Site, SkerryError } from '@skerry/model';
+import { type AccessPoint, SkerryError } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
 import type { HandlersOf, JsonHandler, RequestContext } from '../http/handlers.ts';
@@ -7,6 +7,7 @@ import { type ListQuery, listing } from '../http/listing.ts';
 import { manifestOf, patchedManifest } from '../manifests/request.ts';
 import { keyOf } from '../state/keys.ts';
 import { deleteAccess, putAccess } from './accept.ts';
+import { type Attachments, createAttachments } from './attachments.ts';
 import { importAccessNetwork } from './import.ts';
 import { ACCESS, type AccessKind, type AccessManifest, type AccessResource } from './kinds.ts';
 
@@ -27,16 +28,18 @@ export function accessRoutes(core: Core): AccessHandlers {
   const importing: JsonHandler<'access-network.import'> = async ({ body, dryRun, ...options }) => ({
     body: await importAccessNetwork(core, body, options, dryRun ?? false),
   });
+  const attachments = createAttachments(core.view);
   const rows: Record<string, unknown> = { 'access-network.import': importing };
   for (const [group, kind] of Object.entries(GROUPS))
-    for (const [verb, handler] of Object.entries(verbsOf(core, kind))) rows[`${group}.${verb}`] = handler;
+    for (const [verb, handler] of Object.entries(verbsOf(core, attachments, kind)))
+      rows[`${group}.${verb}`] = handler;
   return rows as AccessHandlers;
 }
 
-function verbsOf(core: Core, kind: AccessKind) {
+function verbsOf(core: Core, attachments: Attachments, kind: AccessKind) {
   const { view } = core;
   const { collection, word } = ACCESS[kind];
-  const show = (resource: AccessResource) => shown(core, resource);
+  const show = (resource: AccessResource) => shown(core, attachments, resource);
   const missing = (name: string) => new SkerryError('not_found', `there is no ${word} "${name}"`);
   const answer = (name: string, gone?: AccessResource, status = 200) => {
     const stored = view.get(collection, name);
@@ -74,34 +77,30 @@ function verbsOf(core: Core, kind: AccessKind) {
 }
 
 /** With what is computed on reading. */
-function shown(core: Core, resource: AccessResource): AccessResource {
+function shown(core: Core, attachments: Attachments, resource: AccessResource): AccessResource {
   const { name } = resource.metadata;
-  if (resource.kind === 'Site') return { ...resource, status: siteStatus(core, name) };
+  if (resource.kind === 'Site') {
+    const status = { nodes: attachments.nodesAt(name), accessPoints: attachments.accessPointsAt(name) };
+    return { ...resource, status };
+  }
   if (resource.kind !== 'AccessPoint') return resource;
-  let clients = 0;
-  for (const client of core.view.all('clients')) if (client.spec.attachedTo === name) clients++;
-  const nearest = nearestSite(core, name);
-  return { ...resource, status: { clients, ...(nearest && { nearest }) } };
+  const nearest = nearestSite(core, attachments, name);
+  return { ...resource, status: { clients: attachments.clientsAt(name), ...(nearest && { nearest }) } };
 }
 
 /** The nearest site that has a node. */
-function nearestSite({ view, placement }: Core, accessPoint: string): AccessPoint['status']['nearest'] {
+function nearestSite(
+  { placement }: Core,
+  attachments: Attachments,
+  accessPoint: string,
+): AccessPoint['status']['nearest'] {
   const { topology } = placement;
   if (!topology.has(accessPoint)) return undefined;
-  const inhabited = new Set([...view.all('nodes')].map(({ spec }) => spec.site));
   const order = topology.order(accessPoint);
   for (let place = 0; ; place++) {
     const site = order.site(place);
     if (site < 0) return undefined;
     const name = topology.sites.name(site);
-    if (inhabited.has(name)) return { site: name, latencyMs: order.latencyMs(place) };
+    if (attachments.nodesAt(name).length > 0) return { site: name, latencyMs: order.latencyMs(place) };
   }
-}
-
-function siteStatus({ view }: Core, name: string): Site['status'] {
-  const nodes: string[] = [];
-  for (const { metadata, spec } of view.all('nodes')) if (spec.site === name) nodes.push(metadata.name);
-  let accessPoints = 0;
-  for (const { spec } of view.all('access-points')) if (spec.site === name) accessPoints++;
-  return { nodes: nodes.sort(), accessPoints };
 }
