@@ -2,40 +2,26 @@ import type { Sighting } from '@skerry/contract';
 import { eventually } from '@skerry/testkit';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type FakeNode, startFakeNode } from '../testing/fake-node.ts';
-import { type Harness, startHarness } from '../testing/harness.ts';
+import { document, type Edge, startEdge } from '../testing/edge.ts';
+import type { Harness } from '../testing/harness.ts';
 import { Damping } from './damping.ts';
 
-const document = (kind: string, name: string, spec: string) =>
-  `apiVersion: skerry/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: ${spec}\n---\n`;
-
 describe('clients that nodes see', () => {
+  let edge: Edge;
   let harness: Harness;
-  let nodes: FakeNode[];
   beforeEach(async () => {
-    harness = await startHarness({ node: false });
-    nodes = [];
-    for (const [at, name] of ['west', 'east'].entries())
-      nodes.push(await startFakeNode(harness.controller.link, { name, subnet: `10.90.${at}.0/24` }));
-    await harness.client.apply({
-      body: [
-        document('Site', 'west', '{}'),
-        document('Site', 'east', '{}'),
+    edge = await startEdge(
+      ['west', 'east'],
+      [
         document('AccessPoint', 'tower-1', '{ type: radio-tower, site: west }'),
         document('AccessPoint', 'tower-2', '{ type: radio-tower, site: east }'),
         document('Client', 'phone', '{ attachedTo: tower-1, address: 192.0.2.7 }'),
         document('Client', 'tablet', '{ address: "2001:DB8:0:0::7" }'),
-      ].join(''),
-    });
-    for (const name of ['west', 'east'])
-      await harness.client.node.patch({ name, body: { spec: { site: name } } });
+      ],
+    );
+    ({ harness } = edge);
   });
-  afterEach(async () => {
-    for (const node of nodes) await node.stop();
-    const { errors } = harness;
-    await harness.close();
-    expect(errors).toEqual([]);
-  });
+  afterEach(async () => expect(await edge.close()).toEqual([]));
   const sighted = (node: string, ...seen: Sighting[]) => harness.controller.link.sighted(node, seen);
   const phoneAt = (accessPoint: string, ageMs = 0) => ({ address: '192.0.2.7', accessPoint, ageMs });
   const whereIs = async (name: string) => (await harness.client.client.show({ name })).spec.attachedTo;

@@ -1,34 +1,21 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type FakeNode, startFakeNode } from '../testing/fake-node.ts';
-import { type Harness, startHarness, workload } from '../testing/harness.ts';
+import { document, type Edge, startEdge } from '../testing/edge.ts';
+import { type Harness, workload } from '../testing/harness.ts';
 
-const document = (kind: string, name: string, spec: string) =>
-  `apiVersion: skerry/v1\nkind: ${kind}\nmetadata: { name: ${name} }\nspec: ${spec}\n---\n`;
+let edge: Edge;
 let harness: Harness;
-let nodes: FakeNode[];
 beforeEach(async () => {
-  harness = await startHarness({ node: false });
-  nodes = [];
-  for (const [at, name] of ['west', 'east'].entries())
-    nodes.push(await startFakeNode(harness.controller.link, { name, subnet: `10.90.${at}.0/24` }));
-  await harness.client.apply({
-    body: [
-      document('Site', 'west', '{}'),
-      document('Site', 'east', '{}'),
+  edge = await startEdge(
+    ['west', 'east'],
+    [
       document('AccessPoint', 'tower', '{ type: radio-tower, site: west }'),
       document('Link', 'road', '{ between: [west, east], latency: 10ms }'),
       document('Client', 'phone', '{ attachedTo: tower, address: 192.0.2.7 }'),
-    ].join(''),
-  });
-  for (const name of ['west', 'east'])
-    await harness.client.node.patch({ name, body: { spec: { site: name } } });
+    ],
+  );
+  ({ harness } = edge);
 });
-afterEach(async () => {
-  for (const node of nodes) await node.stop();
-  const { errors } = harness;
-  await harness.close();
-  expect(errors).toEqual([]);
-});
+afterEach(async () => expect(await edge.close()).toEqual([]));
 const measured = { medianUs: 30_000, leastUs: 28_000, lossShare: 0.25, ageMs: 1000 };
 
 test('modelled and measured are shown side by side, with their age, and nothing of it is stored', async () => {

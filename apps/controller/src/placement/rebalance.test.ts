@@ -1,36 +1,24 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type FakeNode, startFakeNode } from '../testing/fake-node.ts';
-import { eventually, type Harness, startHarness, workload } from '../testing/harness.ts';
+import { document, type Edge, startEdge } from '../testing/edge.ts';
+import type { FakeNode } from '../testing/fake-node.ts';
+import { eventually, type Harness, workload } from '../testing/harness.ts';
 
 const project = 'default';
-const document = (kind: string, name: string, spec: string) =>
-  `apiVersion: skerry/v1\nkind: ${kind}\nmetadata: { name: ${name}, labels: { fleet: red } }\nspec: ${spec}\n---\n`;
 const NETWORK = [
-  document('Site', 'west', '{}'),
-  document('Site', 'east', '{}'),
   document('AccessPoint', 'tower-1', '{ type: radio-tower, site: west }'),
   document('AccessPoint', 'tower-2', '{ type: radio-tower, site: east }'),
   document('Link', 'road', '{ between: [west, east], latency: 10ms }'),
   document('Client', 'bus', '{ attachedTo: tower-1 }'),
-].join('');
+];
 
+let edge: Edge;
 let harness: Harness;
-let nodes: FakeNode[];
+let nodes: readonly FakeNode[];
 beforeEach(async () => {
-  harness = await startHarness({ node: false });
-  nodes = [];
-  for (const [at, name] of ['west', 'east'].entries())
-    nodes.push(await startFakeNode(harness.controller.link, { name, subnet: `10.90.${at}.0/24` }));
-  await harness.client.apply({ body: NETWORK });
-  for (const name of ['west', 'east'])
-    await harness.client.node.patch({ name, body: { spec: { site: name } } });
+  edge = await startEdge(['west', 'east'], NETWORK);
+  ({ harness, nodes } = edge);
 });
-afterEach(async () => {
-  for (const node of nodes) await node.stop();
-  const { errors } = harness;
-  await harness.close();
-  expect(errors).toEqual([]);
-});
+afterEach(async () => expect(await edge.close()).toEqual([]));
 
 const put = (name: string, placement: object = {}, spec: object = {}) =>
   harness.client.workload.put({
