@@ -1,4 +1,5 @@
 /** From what the engine says of a container to a guest's state, and to the reason of its end. */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { GuestExit, Id } from '@skerry/model';
 import { judgeExit, vanished } from '../containerd/exit-judge.ts';
 import type { GuestState } from '../port.ts';
@@ -13,6 +14,12 @@ type Uid = Id<'instance'>;
 const NEVER = /^0001-/;
 /** What a Docker engine writes down for a container that was gone when it was started itself; but programs end with it, too. */
 const UNKNOWN_CODE = 255;
+
+/** Of what the kernel's killer leaves: 128 and SIGKILL. */
+const KILLED_CODE = 137;
+/** A Docker engine hears of the killer and of the end by two ways; the word of the killer may come after that of the end. */
+const KILLER_LIMIT_MS = 500;
+const LOOK_EVERY_MS = 20;
 
 const NOT_STARTED = new Set(['created', 'configured', 'initialized']);
 const RUNNING = new Set(['running', 'paused', 'restarting', 'stopping']);
@@ -48,18 +55,32 @@ export class Judge {
     if (known) return known;
     const atMs = NEVER.test(State.FinishedAt) ? Date.now() : Date.parse(State.FinishedAt);
     const seen = State.ExitCode !== UNKNOWN_CODE || State.OOMKilled || (await this.#wasSeen(found, atMs));
-    const record = this.#records.read(uid); // after the wait: a stop may have been asked for meanwhile
+    const outOfMemory = await this.#ranOutOfMemory(uid, found);
+    const record = this.#records.read(uid); // after the waits: a stop may have been asked for meanwhile
     if (record?.exit) return record.exit;
     const exit =
       seen || record?.stop
         ? judgeExit({
-            ...{ code: State.ExitCode, atMs, outOfMemory: State.OOMKilled },
+            ...{ code: State.ExitCode, atMs, outOfMemory },
             memoryLimitBytes: record?.spec.memoryBytes ?? 0,
             stop: record?.stop,
           })
         : vanished(atMs);
     this.#records.change(uid, { exit });
     return exit;
+  }
+
+  async #ranOutOfMemory(uid: Uid, { Id, State }: Inspected): Promise<boolean> {
+    const isSure = State.OOMKilled || State.ExitCode !== KILLED_CODE || this.#records.read(uid)?.stop;
+    if (isSure || this.#facts().flavour === 'podman') return State.OOMKilled;
+    const until = performance.now() + KILLER_LIMIT_MS;
+    while (performance.now() < until) {
+      await pause(LOOK_EVERY_MS);
+      const now = await this.#api.call<Inspected>('GET', `/containers/${Id}/json`).catch(() => undefined);
+      if (!now) break; // it is gone, or the engine is: what was seen counts
+      if (now.State.OOMKilled) return true;
+    }
+    return false;
   }
 
   /** Whether the engine that runs now saw the end itself: then it is among its events. */
