@@ -13,6 +13,7 @@ import {
   guestsOnHost,
   importFourKinds,
   machine,
+  processesNaming,
   sector,
   system,
   unikernel,
@@ -162,7 +163,8 @@ test(`after ${KILLS} kills at random moments all is as it was last asked for, an
       const orphans = [...guestsOnHost(skerry)].filter(
         ([uid]) => !after.some(({ metadata }) => metadata.uid === uid),
       );
-      if (orphans.length > 0) throw new Error(JSON.stringify(orphans));
+      if (orphans.length > 0)
+        throw new Error(JSON.stringify(orphans.map(([uid, where]) => [uid, where, processesNaming(uid)])));
       return true;
     },
     { withinMs: 30_000 },

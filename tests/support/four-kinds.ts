@@ -78,6 +78,24 @@ function commandLines(): string[] {
     });
 }
 
+/** What runs with this in its arguments: process, its parent, how it is and its arguments. For the words of a failed test. */
+export function processesNaming(uid: string): string[] {
+  return namesIn('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        if (!line.includes(uid)) return [];
+        const [, state, parent] = /State:\s+(\S).*?PPid:\s+(\d+)/s.exec(
+          readFileSync(`/proc/${pid}/status`, 'utf8'),
+        )!;
+        return [`${pid} of ${parent} ${state} ${line}`];
+      } catch {
+        return []; // it has ended
+      }
+    });
+}
+
 function groups(id: string): string[] {
   return execFileSync('find', ['/sys/fs/cgroup', '-path', `*/skerry-${id}/*`, '-type', 'd'], {
     encoding: 'utf8',

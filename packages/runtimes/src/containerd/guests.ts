@@ -29,7 +29,14 @@ import { translate } from './failures.ts';
 import { execFolder, type GuestFiles, GuestFolders } from './guest-files.ts';
 import { ImageUnpacker } from './image-unpack.ts';
 import { USER_NAMESPACE } from './layer-source.ts';
-import { endMakers, removeBundle, removeShimSocket, unmountGuest } from './leftovers.ts';
+import {
+  endMakers,
+  hasShimSocket,
+  removeBundle,
+  removeShimSocket,
+  shimsOf,
+  unmountGuest,
+} from './leftovers.ts';
 import type { Logger } from './logger.ts';
 import { NETWORK_SYSCTLS, OPEN_FILES, processSpec, runtimeSpec, type SpecInput } from './oci-spec.ts';
 import { layerFolders, resolveUser } from './oci-user.ts';
@@ -131,7 +138,8 @@ export class Guests {
   }
 
   async #hasLeftovers(uid: Id<'instance'>, signal: AbortSignal): Promise<boolean> {
-    if (this.folders.has(uid)) return true;
+    const { engine, identity } = this.#options;
+    if (this.folders.has(uid) || hasShimSocket(engine, identity, uid)) return true;
     const filters = [`id==${uid}`];
     const { containers } = await this.#client.call('Containers.List', { filters }, { signal });
     return containers.length > 0;
@@ -354,6 +362,8 @@ export class Guests {
   async #remove(uid: Id<'instance'>, signal: AbortSignal): Promise<GuestState> {
     const { engine, identity } = this.#options;
     await this.#endTask(uid, signal);
+    // containerd forgets a shim whose end it was not let to wait for; its socket goes when it ends.
+    if (hasShimSocket(engine, identity, uid)) await endMakers(identity, uid);
     await this.#gone(this.#client.call('Containers.Delete', { id: uid }, { signal }));
     const files = this.folders.files(uid);
     await unmountGuest(files.folder, signal);
@@ -407,9 +417,10 @@ export class Guests {
     }
   }
 
-  /** Containers of our namespace, and folders of containers that were never finished. */
+  /** Containers of our namespace, folders of containers that were never finished, and shims without either. */
   async list(signal: AbortSignal): Promise<Id<'instance'>[]> {
     const { containers } = await this.#client.call('Containers.List', { filters: [] }, { signal });
-    return [...new Set([...containers.map(({ id }) => id as Id<'instance'>), ...this.folders.list()])];
+    const known = containers.map(({ id }) => id as Id<'instance'>);
+    return [...new Set([...known, ...this.folders.list(), ...shimsOf(this.#options.identity)])];
   }
 }

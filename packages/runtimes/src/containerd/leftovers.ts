@@ -1,6 +1,6 @@
 /** What containerd, its shims and runc leave on the host outside our folders or after a crash, found by our own names. */
 import { createHash } from 'node:crypto';
-import { rmdirSync, rmSync } from 'node:fs';
+import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   cgroupFolders,
@@ -12,6 +12,7 @@ import {
   removeCgroup,
   unmountBelow,
 } from '@skerry/host';
+import type { Id } from '@skerry/model';
 import type { Engine } from './engine.ts';
 
 /** Sockets of all shims of the machine: a fixed place, names are hashes (containerd's runtime/v2/shim, SocketAddress). */
@@ -24,6 +25,18 @@ export const shimSocket = (engineSocket: string, namespace: string, id: string):
       .update(join(engineSocket, namespace, id))
       .digest('hex'),
   );
+
+export const hasShimSocket = (engine: Engine, identity: Identity, id: string): boolean =>
+  existsSync(shimSocket(engine.socket, identity.engineNamespace, id));
+
+/** Guests that a shim runs for, whether or not containerd knows of it. */
+export function shimsOf({ engineNamespace }: Identity): Id<'instance'>[] {
+  return processesWithArgument(engineNamespace).flatMap((ref) => {
+    const words = commandLine(ref);
+    const at = words.indexOf('-id');
+    return at < 0 || words.includes('delete') ? [] : [words[at + 1] as Id<'instance'>]; // those that delete clear up
+  });
+}
 
 export function removeShimSocket(engine: Engine, identity: Identity, id: string): void {
   rmSync(shimSocket(engine.socket, identity.engineNamespace, id), { force: true });

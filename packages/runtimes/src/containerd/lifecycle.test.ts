@@ -1,10 +1,14 @@
-import { mkdirSync, readdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { processesWithArgument } from '@skerry/host';
+import { newId } from '@skerry/model';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Runtime } from '../port.ts';
 import { enginePaths } from './engine-config.ts';
-import { createWorld, guestSpec, logText, shell, type World } from './testing/world.ts';
+import { shimSocket } from './leftovers.ts';
+import { createWorld, guestSpec, logText, run, shell, type World } from './testing/world.ts';
 
 let world: World;
 let runtime: Runtime;
@@ -46,6 +50,31 @@ test('a start that is broken off at any moment leaves nothing in the way of the 
     await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
     expect(processesWithArgument(spec.uid)).toEqual([]);
   }
+});
+
+test('a removal that is broken off at any moment leaves nothing to the next one, also no shim that containerd forgot', async () => {
+  for (let attempt = 0; attempt < 24; attempt++) {
+    const spec = guestSpec(world.images, shell('sleep 1000'));
+    await run(runtime, spec);
+    const breakOff = new AbortController();
+    setTimeout(() => breakOff.abort(), 10 + 3 * attempt); // the moment is what is tested
+    await runtime.apply({ do: 'remove', uid: spec.uid }, breakOff.signal).catch(() => undefined);
+    await runtime.apply({ do: 'remove', uid: spec.uid }, signal);
+    expect(processesWithArgument(spec.uid)).toEqual([]);
+  }
+});
+
+test('a shim of a guest that nobody knows is found and taken away', async () => {
+  const uid = newId<'instance'>();
+  const space = world.identity.engineNamespace;
+  const words = ['-namespace', space, '-id', uid];
+  const shim = spawn(process.execPath, ['-e', 'setInterval(() => 0, 1000)', '--', ...words]);
+  const ended = once(shim, 'exit');
+  writeFileSync(shimSocket(enginePaths(world.identity).socket, space, uid), '');
+  expect(await runtime.list(signal)).toEqual([uid]);
+  await runtime.recover(uid, signal);
+  expect(await runtime.list(signal)).toEqual([]);
+  expect((await ended)[1]).toBe('SIGKILL');
 });
 
 test('a folder of a task that containerd does not know is no hindrance', async () => {
