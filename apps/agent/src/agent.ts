@@ -195,11 +195,11 @@ class NodeAgent implements Agent {
         oneWayUs: (other) => this.#measuring?.oneWayUs(other),
       }),
     });
-    const { openEchoes } = options;
+    const { openEchoes, tcpRoundTrips } = options;
     this.#measuring =
       openEchoes &&
       new Measuring({
-        ...{ node: nodeName, open: openEchoes, ...shared },
+        ...{ node: nodeName, open: openEchoes, ...shared, ...(tcpRoundTrips && { tcp: tcpRoundTrips }) },
         onChange: () => this.#router.changed(),
         tell: async (measurements) => this.#controller?.measure(nodeName, measurements),
       });

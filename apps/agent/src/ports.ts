@@ -13,6 +13,7 @@ import type { LeaseHost } from './lease/port.ts';
 import type { NeighbourPort } from './measure/client-watch.ts';
 import type { EchoPort } from './measure/round-trips.ts';
 import type { AccessInterface } from './measure/sightings.ts';
+import type { TcpPort } from './measure/tcp-figures.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface Logger {
@@ -60,6 +61,8 @@ export interface AgentOptions {
   readonly reachable?: (node: string) => boolean;
   /** Asks other machines how far they are. Absent: nothing is measured. */
   readonly openEchoes?: () => Promise<EchoPort>;
+  /** What the kernel knows of clients that answer no echo, by connections of guests. Absent: nothing. */
+  readonly tcpRoundTrips?: TcpPort;
   /** Interfaces at which clients are seen, and how. Absent: none are. */
   readonly access?: { readonly interfaces: readonly AccessInterface[]; readonly watch: NeighbourPort };
   readonly logger: Logger;

@@ -167,6 +167,8 @@ export interface LeaseGrant {
 export interface Measurement {
   readonly kind: 'node' | 'client';
   readonly name: string;
+  /** Echoes, or connections that the kernel measures by itself. Absent: echoes. */
+  readonly by?: 'icmp' | 'tcp';
   /** There and back, in microseconds. */
   readonly medianUs: number;
   readonly leastUs: number;

@@ -47,3 +47,4 @@ export * from './run.ts';
 export * from './signal-mask.ts';
 export * from './sysctl.ts';
 export * from './tc.ts';
+export { type TcpRoundTrips, tcpRoundTrips } from './tcp-round-trips.ts';

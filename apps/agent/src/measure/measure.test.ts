@@ -46,6 +46,7 @@ class Bench {
   readonly asked: { address: string; atMs: number }[] = [];
   readonly told: Measurement[][] = [];
   readonly dead = new Set<string>();
+  readonly connections = new Map<string, number>();
   changes = 0;
   readonly clock = {
     nowMs: () => this.nowMs,
@@ -72,6 +73,7 @@ class Bench {
       closed: new Promise(() => undefined),
       close: () => undefined,
     },
+    tcp: async (address) => this.connections.get(address),
     tell: async (measurements) => void this.told.push([...measurements]),
   });
 
@@ -88,8 +90,11 @@ class Bench {
     this.nowMs = until;
   }
 }
-const target = (name: string, eager: boolean): Target => ({
-  ...{ kind: 'node', name, address: `address of ${name}`, eager },
+const figures = (us: number) => ({
+  ...{ medianUs: us, leastUs: us, lossShare: 0, ageMs: expect.any(Number) },
+});
+const target = (name: string, eager: boolean, kind: 'node' | 'client' = 'node'): Target => ({
+  ...{ kind, name, address: `address of ${name}`, eager },
 });
 
 describe('round trips', () => {
@@ -129,9 +134,7 @@ describe('round trips', () => {
     const bench = new Bench();
     bench.trips.setTargets([target('a', false)]);
     await bench.go(30_000);
-    expect(bench.told).toEqual([
-      [{ kind: 'node', name: 'a', medianUs: 4000, leastUs: 4000, lossShare: 0, ageMs: expect.any(Number) }],
-    ]);
+    expect(bench.told).toEqual([[{ ...figures(4000), kind: 'node', name: 'a', by: 'icmp' }]]);
     await bench.go(600_000);
     expect(bench.told.length).toBeGreaterThanOrEqual(9);
     expect(bench.told.length).toBeLessThanOrEqual(12);
@@ -139,6 +142,22 @@ describe('round trips', () => {
     const { length } = bench.asked;
     await bench.go(60_000);
     expect(bench.asked).toHaveLength(length);
+  });
+
+  it('of a client that answers no echo are what the kernel knows of its connections, until it answers one', async () => {
+    const bench = new Bench();
+    bench.dead.add('address of phone');
+    bench.dead.add('address of node');
+    for (const name of ['phone', 'node']) bench.connections.set(`address of ${name}`, 21_000);
+    bench.trips.setTargets([target('phone', false, 'client'), target('node', false)]);
+    await bench.go(60_000);
+    expect(bench.told[0]).toEqual([{ ...figures(21_000), kind: 'client', name: 'phone', by: 'tcp' }]);
+    expect(bench.told.flat().map(({ name }) => name)).not.toContain('node');
+    bench.dead.clear();
+    await bench.go(60_000);
+    expect(bench.told.flat().filter(({ name }) => name === 'phone')).toContainEqual(
+      expect.objectContaining({ ...figures(4000), by: 'icmp' }),
+    );
   });
 
   it('are of the nodes that packets are led to, of other peers and of clients', () => {

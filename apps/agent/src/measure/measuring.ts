@@ -7,10 +7,13 @@ import { asSkerryError } from '@skerry/model';
 import type { Clock } from '@skerry/reconcile';
 import type { Logger } from '../ports.ts';
 import { type EchoPort, RoundTrips, type Target } from './round-trips.ts';
+import { TcpFigures, type TcpPort } from './tcp-figures.ts';
 
 export interface MeasuringOptions {
   readonly node: string;
   readonly open: () => Promise<EchoPort>;
+  /** Absent: only echoes are asked. */
+  readonly tcp?: TcpPort;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -76,12 +79,14 @@ export class Measuring {
   async #open(): Promise<void> {
     if (this.#opening || this.#isClosed || this.#targets.length === 0) return;
     this.#opening = true;
-    const { open, clock, random, logger, onChange, tell } = this.#options;
+    const { open, clock, random, logger, onChange, tell, tcp } = this.#options;
     try {
       const echoes = await open();
       if (this.#isClosed) return echoes.close();
       this.#echoes = echoes;
+      const known = tcp && new TcpFigures(tcp, clock);
       this.#trips = new RoundTrips({
+        ...(known && { tcp: (address: string) => known.of(address) }),
         ...{ echo: echoes, clock, random, onReachable: onChange },
         tell: async (measurements) => {
           onChange();

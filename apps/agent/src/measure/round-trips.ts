@@ -27,6 +27,8 @@ export interface EchoPort {
 
 export interface RoundTripsOptions {
   readonly echo: EchoPort;
+  /** What the kernel knows of a client's connections, in microseconds: asked for one that answers no echo. */
+  readonly tcp?: (address: string) => Promise<number | undefined>;
   readonly clock: Clock;
   readonly random: () => number;
   /** A node fell silent, or answers again. */
@@ -51,7 +53,10 @@ const STALE_MS = 60_000;
 
 interface Asked {
   target: Target;
-  readonly window: RoundTripWindow;
+  by: 'icmp' | 'tcp';
+  window: RoundTripWindow;
+  /** Echoes without an answer, since the last that had one. */
+  unanswered: number;
   silent: boolean;
   pauseMs: number;
   atMs: number;
@@ -95,7 +100,8 @@ export class RoundTrips {
     }
     for (const [key, target] of wanted) {
       const one: Asked = {
-        ...{ target, window: new RoundTripWindow(), silent: false, pauseMs: CALM_MS, atMs: 0 },
+        ...{ target, by: 'icmp', window: new RoundTripWindow(), unanswered: 0 },
+        ...{ silent: false, pauseMs: CALM_MS, atMs: 0 },
         ...{ told: undefined, toldAtMs: 0, cancel: undefined },
       };
       this.#asked.set(key, one);
@@ -134,7 +140,7 @@ export class RoundTrips {
   }
 
   async #ask(one: Asked): Promise<void> {
-    const us = await this.#options.echo.ask(one.target.address);
+    const us = await this.#measure(one);
     if (this.#isClosed || this.#asked.get(keyOf(one.target)) !== one) return;
     one.window.add(us);
     one.atMs = this.#options.clock.monotonicMs();
@@ -151,6 +157,22 @@ export class RoundTrips {
     // a tenth earlier or later: many who began together do not stay so
     this.#askIn(one, doubts ? AGAIN_MS : usual * (0.9 + 0.2 * this.#options.random()));
     if (this.#isWorthTelling(one)) this.#tellSoon();
+  }
+
+  async #measure(one: Asked): Promise<number | undefined> {
+    const { kind, address } = one.target;
+    const echoed = await this.#options.echo.ask(address);
+    one.unanswered = echoed === undefined ? one.unanswered + 1 : 0;
+    // Many phones and routers answer no echo: the kernel has figures of those that talk to a guest.
+    const isMute = kind === 'client' && one.unanswered >= CALM_LOSSES;
+    const known = isMute ? await this.#options.tcp?.(address) : undefined;
+    const by = known === undefined ? 'icmp' : 'tcp';
+    if (by !== one.by && (known ?? echoed) !== undefined) {
+      one.by = by;
+      one.told = undefined;
+      one.window = new RoundTripWindow();
+    }
+    return known ?? echoed;
   }
 
   #isWorthTelling(one: Asked): boolean {
@@ -174,7 +196,7 @@ export class RoundTrips {
     const measurements = due.map((one): Measurement => {
       const figures = one.window.read()!;
       const { kind, name } = one.target;
-      return { kind, name, ...figures, ageMs: Math.max(0, Math.round(nowMs - one.atMs)) };
+      return { kind, name, by: one.by, ...figures, ageMs: Math.max(0, Math.round(nowMs - one.atMs)) };
     });
     for (const one of due) {
       one.told = one.window.read();

@@ -57,6 +57,7 @@ const LATENCY: Column<Latency>[] = [
     value: (row) => (row.lossShare > 0 ? `${Math.round(row.lossShare * 100)}%` : ''),
     right: true,
   },
+  { title: 'BY', value: (row) => row.by },
   { title: 'AGE', value: (row) => formatMillis(row.ageMs), right: true },
 ];
 

@@ -7,6 +7,7 @@ import {
   machineFacts,
   type NeighbourListener,
   openEchoes,
+  tcpRoundTrips,
   watchNeighbours,
 } from '@skerry/host';
 import {
@@ -135,6 +136,7 @@ export async function composeNode(
     logger: logger.child({ room: 'agent' }),
     duringStart: new CgroupEntry().hold,
     openEchoes: () => openEchoes(builtPath('echo')),
+    tcpRoundTrips: (signal: AbortSignal) => tcpRoundTrips(identity.netnsPrefix, signal),
     ...(options.accessInterface && {
       access: {
         interfaces: options.accessInterface,

@@ -99,11 +99,11 @@ export function createMeasured(
             known.delete(key);
             continue;
           }
-          const { kind, name: to, medianUs, leastUs, lossShare } = one;
+          const { kind, name: to, by = 'icmp', medianUs, leastUs, lossShare } = one;
           const place = kind === 'node' ? siteOf(to) : view.get('clients', to)?.spec.attachedTo;
           const modelled = modelledMs(place, siteOf(from));
           found.push({
-            ...{ from, kind, to, ageMs, lossShare },
+            ...{ from, kind, to, by, ageMs, lossShare },
             measuredMs: medianUs / 2000,
             leastMs: leastUs / 2000,
             ...(modelled !== undefined && { modelledMs: modelled }),

@@ -54,6 +54,7 @@ const Measurements = Type.Array(
   Type.Object({
     kind: Type.Enum(['node', 'client']),
     name: Type.String({ minLength: 1, maxLength: 63 }),
+    by: Type.Optional(Type.Enum(['icmp', 'tcp'])),
     medianUs: Microseconds,
     leastUs: Microseconds,
     lossShare: Type.Number({ minimum: 0, maximum: 1 }),

@@ -83,6 +83,9 @@ export const Latency = Type.Object({
   from: Type.String({ description: 'The node that measures' }),
   kind: Type.Enum(['node', 'client']),
   to: Type.String(),
+  by: Type.Enum(['icmp', 'tcp'], {
+    description: 'Echoes; or what the kernel knows of connections, for a client that answers none',
+  }),
   measuredMs: Type.Number({ description: 'One way: half of the median of the last round trips' }),
   leastMs: Type.Number({ description: 'One way: half of the quickest of them' }),
   modelledMs: Type.Optional(Type.Number({ description: 'One way, over the links of the model' })),
