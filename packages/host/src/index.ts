@@ -19,6 +19,7 @@ export * from './guest-user.ts';
 export * from './identity.ts';
 export * from './interactive.ts';
 export * from './ip.ts';
+export * from './ipv6-forwarding.ts';
 export { errnoName, signalName } from './launcher.ts';
 export * from './layer-ext4.ts';
 export * from './lease-guard.ts';

@@ -18,6 +18,15 @@ export function isInNetns(name: string, pid: number): boolean {
   return named !== undefined && own !== undefined && named.ino === own.ino && named.dev === own.dev;
 }
 
+/** Whether an interface of the process's network namespace has this IPv6 address (proc_net(5): if_inet6), in 32 hex digits. */
+export function hasIpv6(pid: number, hexDigits: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/net/if_inet6`, 'utf8').includes(hexDigits);
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Whether the process is the first of a container that has a network namespace of its own: it has the id 1 where it sees
  * itself (proc(5), NSpid), and is not in our network namespace.

@@ -5,6 +5,8 @@
  */
 import { ipBatch, isInNetns, netnsExists } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
+import { turnOnIpv6 } from './inside-ipv6.ts';
+import { insideLines } from './linux-links.ts';
 import type { Attachment } from './port.ts';
 
 type NetnsAttachment = Extract<Attachment, { kind: 'netns' }>;
@@ -15,7 +17,7 @@ export async function handOverNetns(
   pid: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { netns, address, prefixLength, gateway } = attachment;
+  const { netns, address } = attachment;
   const refuse = (text: string) =>
     new SkerryError('host_command_failed', `the interface of ${address} could not be handed over: ${text}`);
   if (!isInNetns(netns, pid)) {
@@ -29,12 +31,7 @@ export async function handOverNetns(
     const [named] = await ipBatch(lines, signal);
     if (named) throw refuse(named.text);
   }
-  const inside = [
-    'link set dev lo up',
-    'link set dev eth0 addrgenmode none up', // no IPv6 on the node network
-    `addr replace ${address}/${prefixLength} dev eth0`,
-    `route replace default via ${gateway}`,
-  ];
-  const [set] = await ipBatch(inside, signal, netns);
+  if (attachment.v6) await turnOnIpv6(netns, signal);
+  const [set] = await ipBatch(insideLines(attachment), signal, netns);
   if (set) throw refuse(set.text);
 }

@@ -7,6 +7,7 @@ export {
   toAddress,
   toNumber,
 } from './addressing.ts';
+export { address6Of, parseSubnet6, type Subnet6, subnet6Of } from './addressing6.ts';
 export { handOverNetns } from './hand-over.ts';
 export { createLinuxNetwork, type LinuxNetworkOptions, type NetworkLogger } from './linux.ts';
 export type * from './port.ts';

@@ -13,16 +13,19 @@ import {
   netnsPath,
 } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
-import type { Subnet } from './addressing.ts';
+import { bridgeMac, type Subnet } from './addressing.ts';
+import type { Subnet6 } from './addressing6.ts';
 import { bridgedRules } from './forwarding.ts';
+import { turnOnIpv6 } from './inside-ipv6.ts';
 import type { HostLines } from './linux-host.ts';
 import { attachLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
 import { deviceOf, elementScript } from './linux-rules.ts';
 import type { NameServer } from './name-server.ts';
 import type { Attachment, AttachRequest } from './port.ts';
 import { claimPorts, releasePorts } from './port-claims.ts';
-import { checkRequest } from './request.ts';
+import { checkRequest, withoutIpv6 } from './request.ts';
 
+const INSIDE_LIMIT_MS = 20_000;
 const OWNER = { uid: GUEST_UID, gid: GUEST_GID };
 
 export interface Guests {
@@ -38,6 +41,7 @@ export interface Guests {
 export interface GuestsOptions {
   readonly identity: Identity;
   readonly subnet: Subnet;
+  readonly subnet6: () => Subnet6 | undefined;
   readonly lines: HostLines;
   readonly names: NameServer;
   readonly mtu: () => number;
@@ -45,7 +49,8 @@ export interface GuestsOptions {
   readonly renew: (guests: readonly AttachRequest[]) => Promise<void>;
 }
 
-export function createGuests({ identity, subnet, lines, names, mtu, renew }: GuestsOptions): Guests {
+export function createGuests(options: GuestsOptions): Guests {
+  const { identity, subnet, subnet6, lines, names, mtu, renew } = options;
   const guests = new Map<string, AttachRequest>();
   const last = new Map<string, Promise<unknown>>();
 
@@ -118,8 +123,18 @@ export function createGuests({ identity, subnet, lines, names, mtu, renew }: Gue
     };
     await lines.ip(attachLines(identity, request, mtu(), found, OWNER));
     made();
-    const inside = request.kind === 'netns' ? lines.ipInside(netns, insideLines(subnet, request)) : undefined;
-    await Promise.all([inside, shape(request)]);
+    const insideAll = async () => {
+      if (request.kind !== 'netns') return;
+      const attachment = answer(request);
+      if (found.netns && attachment.v6) await turnOnIpv6(netns, AbortSignal.timeout(INSIDE_LIMIT_MS));
+      await lines.ipInside(netns, insideLines(attachment));
+    };
+    await Promise.all([insideAll(), shape(request)]);
+  };
+
+  const forgetNeighbour = async ({ address6 }: Partial<AttachRequest> = {}) => {
+    if (address6 === undefined) return;
+    await lines.ip([`neigh del ${address6} dev ${identity.bridge}`], () => true); // it went with the bridge, or was never told
   };
 
   const unwire = async (uid: string, request: AttachRequest | undefined) => {
@@ -127,24 +142,42 @@ export function createGuests({ identity, subnet, lines, names, mtu, renew }: Gue
     names.remove(uid);
     const gone = await Promise.allSettled([
       request && change(elementScript(identity, 'delete', request), uid), // each waits 20 ms for the kernel: together
+      forgetNeighbour(request),
       lines.remove({ netns: netnsExists(netns) ? [netns] : [], devices: devicesOf(uid) }),
     ]);
     for (const outcome of gone) if (outcome.status === 'rejected') throw outcome.reason;
     if (request) releasePorts(identity, uid, request.ports);
   };
 
+  const answer6 = ({ address6 }: AttachRequest) => {
+    const own = subnet6();
+    if (!own || address6 === undefined) return undefined;
+    const { prefixLength, gateway } = own;
+    return { address: address6, prefixLength, gateway, gatewayMac: bridgeMac(identity) };
+  };
   const answer = (request: AttachRequest): Attachment => {
     const { uid, address, mac } = request;
     const { prefixLength, gateway } = subnet;
-    const addressing = { uid, address, prefixLength, gateway, dns: gateway, mac, mtu: mtu() };
+    const v6 = answer6(request);
+    const addressing = {
+      uid,
+      address,
+      prefixLength,
+      gateway,
+      dns: gateway,
+      mac,
+      mtu: mtu(),
+      ...(v6 && { v6 }),
+    };
     if (request.kind === 'tap') return { ...addressing, kind: 'tap', device: deviceOf(identity, request) };
     const netns = netnsName(identity, uid);
     return { ...addressing, kind: 'netns', netns, path: netnsPath(netns) };
   };
 
-  const attach = (request: AttachRequest, made: () => void = () => {}) =>
-    inTurn(request.uid, async () => {
-      checkRequest(request, subnet);
+  const attach = (asked: AttachRequest, made: () => void = () => {}) =>
+    inTurn(asked.uid, async () => {
+      checkRequest(asked, subnet, subnet6());
+      const request = subnet6() ? asked : withoutIpv6(asked);
       checkNeighbours(request);
       const before = guests.get(request.uid);
       const claimed = claimPorts(identity, request, nameOf);

@@ -4,8 +4,9 @@
  */
 import { type Identity, interfaceName, type LinkState } from '@skerry/host';
 import { bridgeMac, type Subnet } from './addressing.ts';
+import type { Subnet6 } from './addressing6.ts';
 import { deviceOf } from './linux-rules.ts';
-import type { AttachRequest } from './port.ts';
+import type { Attachment, AttachRequest } from './port.ts';
 
 /** Unprivileged owner of taps: the user that guests with their own kernel run as. */
 export interface TapOwner {
@@ -18,11 +19,23 @@ export function bridgeLines(identity: Identity, subnet: Subnet, mtu: number, the
   const make = `link add name ${bridge} mtu ${mtu} address ${bridgeMac(identity)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`;
   return [
     ...(there ? [] : [make]),
-    // no IPv6 on the node network: a link-local address would be a way past the rules
+    // no link-local address: it would be a way past the rules
     `link set dev ${bridge} address ${bridgeMac(identity)} mtu ${mtu} addrgenmode none up`,
     `addr replace ${subnet.gateway}/${subnet.prefixLength} dev ${bridge}`,
   ];
 }
+
+/** Once IPv6 is turned on at the bridge. Nobody else can have the address: it need not be asked for (RFC 4862, 5.4). */
+export const bridgeLines6 = ({ bridge }: Identity, { gateway, prefixLength }: Subnet6): string[] => [
+  `addr replace ${gateway}/${prefixLength} dev ${bridge} nodad`,
+];
+
+/** Where the guest is, told once and for all: the kernel takes no other word for it. */
+export const neighbourLine = (
+  { bridge }: Identity,
+  { address6, mac }: Pick<AttachRequest, 'address6' | 'mac'>,
+): string[] =>
+  address6 === undefined ? [] : [`neigh replace ${address6} lladdr ${mac} dev ${bridge} nud permanent`];
 
 export const netnsName = (identity: Identity, uid: string): string => `${identity.netnsPrefix}${uid}`;
 
@@ -78,16 +91,27 @@ export function attachLines(
   if (!there || link?.bridge !== identity.bridge || !link.up) {
     lines.push(...portLines(identity, device, request.uid, mtu, found.bridgedRules));
   }
+  lines.push(...neighbourLine(identity, request));
   return lines;
 }
 
+type Inside = Pick<Attachment, 'address' | 'prefixLength' | 'gateway' | 'v6'>;
+
 /** Inside the namespace; every line may be repeated. */
-export function insideLines(subnet: Subnet, request: AttachRequest): string[] {
+export function insideLines({ address, prefixLength, gateway, v6 }: Inside): string[] {
   return [
     'link set dev lo up',
     'link set dev eth0 addrgenmode none up',
-    `addr replace ${request.address}/${subnet.prefixLength} dev eth0`,
-    `route replace default via ${subnet.gateway}`,
+    `addr replace ${address}/${prefixLength} dev eth0`,
+    `route replace default via ${gateway}`,
+    ...(v6 === undefined
+      ? []
+      : [
+          // all by way of the gateway, whose place is known: no neighbour is ever asked
+          `addr replace ${v6.address}/128 dev eth0 nodad`,
+          `neigh replace ${v6.gateway} lladdr ${v6.gatewayMac} dev eth0 nud permanent`,
+          `route replace default via ${v6.gateway} dev eth0 onlink`,
+        ]),
   ];
 }
 

@@ -5,8 +5,10 @@
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bridgeJson, type Identity, ipJson, linkState, writeSysctl } from '@skerry/host';
+import { bridgeJson, type Identity, ipJson, linkState } from '@skerry/host';
 import { parseSubnet, type Subnet } from './addressing.ts';
+import type { Subnet6 } from './addressing6.ts';
+import { turnOffIpv6, useIpv6 } from './forwarding.ts';
 import type { HostLines } from './linux-host.ts';
 import { NO_PEERS, type PeerRules, peersScript } from './linux-rules.ts';
 import {
@@ -31,6 +33,7 @@ export interface Overlay {
 export interface OverlayOptions {
   readonly identity: Identity;
   readonly subnet: Subnet;
+  readonly subnet6: () => Subnet6 | undefined;
   readonly lines: HostLines;
   readonly mtu: () => number;
   /** Makes all rules anew, for a table that was taken away under us. */
@@ -42,7 +45,8 @@ interface AddressRow {
   readonly addr_info?: readonly { readonly local?: string }[];
 }
 
-export function createOverlay({ identity, subnet, lines, mtu, renew }: OverlayOptions): Overlay {
+export function createOverlay(options: OverlayOptions): Overlay {
+  const { identity, subnet, subnet6, lines, mtu, renew } = options;
   const device = overlayDevice(identity);
   const file = join(identity.runDir, 'peers.json');
   let rules = NO_PEERS;
@@ -62,9 +66,13 @@ export function createOverlay({ identity, subnet, lines, mtu, renew }: OverlayOp
 
   const look = async (signal: AbortSignal): Promise<OverlayState> => {
     const only = ['dev', device];
+    const ofBoth = async <Row>(args: readonly string[]) =>
+      (
+        await Promise.all(['-4', '-6'].map((family) => ipJson<Row>([family, ...args, ...only], signal)))
+      ).flat();
     const [routes, neighbours, entries] = await Promise.all([
-      ipJson<{ dst: string }>(['-4', 'route', 'show', 'proto', String(ROUTE_PROTO), ...only], signal),
-      ipJson<{ dst: string; state: string[] }>(['-4', 'neigh', 'show', ...only], signal),
+      ofBoth<{ dst: string }>(['route', 'show', 'proto', String(ROUTE_PROTO)]),
+      ofBoth<{ dst: string; state: string[] }>(['neigh', 'show']),
       bridgeJson<{ mac: string; dst?: string; vni?: number }>(['fdb', 'show', ...only], signal),
     ]);
     return {
@@ -84,25 +92,29 @@ export function createOverlay({ identity, subnet, lines, mtu, renew }: OverlayOp
       }
     },
     async set(peers, signal) {
-      checkPeers(peers, subnet);
+      checkPeers(peers, subnet, subnet6());
       const here = peers.length === 0 ? new Map() : await localDevices(signal);
       const deviceOf = (peer: OverlayPeer): string | undefined => here.get(parseSubnet(peer.subnet).gateway);
       const elsewhere = peers.filter((peer) => deviceOf(peer) === undefined);
       const next: PeerRules = {
-        ways: peers.map((peer) => ({ device: deviceOf(peer) ?? device, subnet: peer.subnet })),
+        ways: peers.map((peer) => ({
+          ...{ device: deviceOf(peer) ?? device, subnet: peer.subnet },
+          ...(peer.subnet6 !== undefined && { subnet6: peer.subnet6 }),
+        })),
         underlays: elsewhere.map((peer) => peer.address),
       };
       const there = linkState(device) !== undefined;
       if (there || elsewhere.length > 0) {
         await lines.ip(overlayLines(identity, subnet, mtu(), there));
-        writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, '1');
+        if (subnet6()) useIpv6(device);
+        else turnOffIpv6(device);
       }
       // Rules first: a packet that comes early is let in, one that comes late is not.
       await lines.nft(peersScript(identity, next)).catch(() => renew(next));
       rules = next;
       remember();
       if (!there && elsewhere.length === 0) return;
-      const change = overlayChange(identity, subnet, elsewhere, await look(signal));
+      const change = overlayChange(identity, subnet, elsewhere, await look(signal), subnet6());
       const gone = (text: string) => /No such|Cannot find/.test(text);
       await lines.fdb(change.fdb);
       await lines.ip(change.ip);

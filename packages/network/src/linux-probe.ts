@@ -2,6 +2,7 @@
 import {
   type Identity,
   ipBatch,
+  ipv6Forwarding,
   linkState,
   type NftChain,
   nftChains,
@@ -10,7 +11,8 @@ import {
 } from '@skerry/host';
 import { asSkerryError, type ProbeFinding } from '@skerry/model';
 import type { Subnet } from './addressing.ts';
-import { forwardingIsOurs } from './forwarding.ts';
+import type { Subnet6 } from './addressing6.ts';
+import { forwarding6IsOurs, forwardingIsOurs } from './forwarding.ts';
 import type { NameServer } from './name-server.ts';
 import { overlapping, takenRanges } from './subnet.ts';
 
@@ -85,6 +87,21 @@ function ipForwardFinding(identity: Identity): ProbeFinding {
   return ok(name, `the host forwards packets of IPv4 (${whose})`);
 }
 
+function ipv6Finding(identity: Identity, subnet6: Subnet6 | undefined): ProbeFinding {
+  const name = 'network.ipv6';
+  if (subnet6 === undefined) {
+    const remedy =
+      'Turn IPv6 on (sysctl net.ipv6.conf.all.disable_ipv6=0, and default), or use an interface with an MTU of 1330 or more; then start the program again.';
+    return lacks(name, 'degraded', 'guests of this node have IPv4 only', remedy);
+  }
+  if (ipv6Forwarding() !== '1')
+    return lacks(name, 'degraded', 'the host forwards no packets of IPv6', RESTART);
+  const whose = forwarding6IsOurs(identity)
+    ? 'turned on by Skerry until its last data folder is removed'
+    : 'was on';
+  return ok(name, `${identity.bridge} carries ${subnet6.cidr}; forwarding ${whose}`);
+}
+
 async function subnetFinding(identity: Identity, subnet: Subnet, signal: AbortSignal): Promise<ProbeFinding> {
   const conflict = overlapping(
     subnet.cidr,
@@ -148,6 +165,7 @@ function nameServerFinding(names: NameServer): ProbeFinding {
 export async function probeNetwork(
   identity: Identity,
   subnet: Subnet,
+  subnet6: Subnet6 | undefined,
   names: NameServer,
   signal: AbortSignal,
 ): Promise<ProbeFinding[]> {
@@ -161,6 +179,7 @@ export async function probeNetwork(
     meets,
     ...filter,
     ipForwardFinding(identity),
+    ipv6Finding(identity, subnet6),
     nameServerFinding(names),
     ...shaping,
   ];

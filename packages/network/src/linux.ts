@@ -5,21 +5,21 @@
  */
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import {
-  type Identity,
-  ipJson,
-  linkState,
-  listLinks,
-  listNetns,
-  netnsExists,
-  writeSysctl,
-} from '@skerry/host';
+import { type Identity, ipJson, ipv6Works, linkState, listLinks, listNetns, netnsExists } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import { parseSubnet } from './addressing.ts';
-import { bridgedRules, enableForwarding, restoreForwarding } from './forwarding.ts';
+import { type Subnet6, subnet6Of } from './addressing6.ts';
+import {
+  bridgedRules,
+  enableForwarding,
+  enableForwarding6,
+  restoreForwarding,
+  turnOffIpv6,
+  useIpv6,
+} from './forwarding.ts';
 import { createGuests } from './linux-guests.ts';
 import { createHostLines } from './linux-host.ts';
-import { bridgeLines, netnsName, portLines, shaperOf } from './linux-links.ts';
+import { bridgeLines, bridgeLines6, neighbourLine, netnsName, portLines, shaperOf } from './linux-links.ts';
 import { createOverlay, type Overlay } from './linux-overlay.ts';
 import { probeNetwork } from './linux-probe.ts';
 import { deviceOf, type PeerRules, removeTablesScript, tableScript } from './linux-rules.ts';
@@ -28,6 +28,7 @@ import { createNameServer } from './name-server.ts';
 import { OVERLAY_BYTES, overlayDevice } from './peers.ts';
 import type { AttachRequest, NodeNetwork } from './port.ts';
 import { claimPorts, forgetClaims, sweepClaims } from './port-claims.ts';
+import { withoutIpv6 } from './request.ts';
 import { removeServicesScript } from './services.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
@@ -51,6 +52,8 @@ export interface LinuxNetworkOptions {
 
 /** Of guests: what they send fits the overlay, too. */
 const MAX_MTU = 1500 - OVERLAY_BYTES;
+/** Of a link that carries IPv6 (RFC 8200, 5). */
+const MIN_MTU6 = 1280;
 const NAMES_RETRY_MS = 5000;
 
 /** What fits the interface of the default route inside a frame of the overlay. */
@@ -95,21 +98,26 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
   const subnet = parseSubnet(options.subnet);
   const lines = createHostLines(identity);
   let mtu = MAX_MTU;
+  const ownSubnet6 = (): Subnet6 | undefined =>
+    mtu >= MIN_MTU6 && ipv6Works() ? subnet6Of(identity, subnet) : undefined;
+  /** As it was when the network was started: what is there is all of one kind. */
+  let network6 = ownSubnet6();
+  const subnet6 = () => network6;
   const names = createNameServer({
     ...{ identity, subnet, mtu: () => mtu },
     accessAddresses: options.accessAddresses ?? [],
   });
   const overlay: Overlay = createOverlay({
-    ...{ identity, subnet, lines, mtu: () => mtu },
+    ...{ identity, subnet, subnet6, lines, mtu: () => mtu },
     renew: (rules) => renew(guests.all(), rules),
   });
   const guests = createGuests({
-    ...{ identity, subnet, lines, names, mtu: () => mtu },
+    ...{ identity, subnet, subnet6, lines, names, mtu: () => mtu },
     renew: (staying) => renew(staying, overlay.rules()),
   });
   const services = createServices({ identity, subnet, lines, logger });
   const renew = (staying: readonly AttachRequest[], rules: PeerRules) =>
-    lines.nft(tableScript(identity, subnet, staying, rules) + services.script());
+    lines.nft(tableScript(identity, subnet, network6, staying, rules) + services.script());
   let watch: NodeJS.Timeout | undefined;
   let mending: Promise<void> | undefined;
   let retryNamesAtMs = 0;
@@ -150,6 +158,17 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     });
   };
 
+  /** Once the rules are in place. */
+  const startIpv6 = async (owned: readonly AttachRequest[]) => {
+    if (!network6) return turnOffIpv6(identity.bridge);
+    useIpv6(identity.bridge);
+    enableForwarding6(identity);
+    await lines.ip([
+      ...bridgeLines6(identity, network6),
+      ...owned.flatMap((guest) => neighbourLine(identity, guest)),
+    ]);
+  };
+
   /** Guests run without names, too: a name server that does not start is told of and tried again, it stops nothing. */
   const startNames = async (renew: boolean) => {
     try {
@@ -183,6 +202,9 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
 
   const self: NodeNetwork = {
     subnet: subnet.cidr,
+    get subnet6() {
+      return network6?.cidr;
+    },
     async start(keep, signal) {
       if (process.getuid?.() !== 0) {
         throw new SkerryError('host_missing', 'the node network needs root: start skerry with sudo');
@@ -192,12 +214,13 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       mtu = await uplinkMtu(signal);
       const bridge = linkState(identity.bridge);
       await lines.ip(bridgeLines(identity, subnet, mtu, bridge !== undefined));
-      writeSysctl(`net/ipv6/conf/${identity.bridge}/disable_ipv6`, '1');
+      network6 = ownSubnet6();
       enableForwarding(identity);
-      const owned = reclaim(keep);
+      const owned = reclaim(network6 ? keep : keep.map(withoutIpv6));
       await sweep(owned);
       overlay.load();
-      await lines.nft(tableScript(identity, subnet, owned, overlay.rules()));
+      await lines.nft(tableScript(identity, subnet, network6, owned, overlay.rules()));
+      await startIpv6(owned);
       const loose = owned.flatMap((guest) => {
         const link = linkState(deviceOf(identity, guest));
         const fits = link === undefined || link.bridge === identity.bridge;
@@ -240,7 +263,7 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     underlay: async (signal) =>
       options.underlay ?? (await outwardAddress(signal)) ?? (await anyAddress(signal)),
     counters: async (uid) => guests.counters(uid),
-    probe: (signal) => probeNetwork(identity, subnet, names, signal),
+    probe: (signal) => probeNetwork(identity, subnet, network6, names, signal),
     async stop() {
       await stopWatching();
       await names.stop();

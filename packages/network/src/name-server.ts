@@ -107,8 +107,11 @@ export function createNameServer(options: NameServerOptions): NameServer {
     { server: accessSide, folder: accessFolder, wanted: hasAccess },
   ];
 
-  const write = ({ uid, address, hostname, mac }: AttachRequest) => {
-    guestsSide.put(`hosts/${uid}`, `${address} ${hostname}.${DOMAIN} ${hostname}\n`);
+  const write = ({ uid, kind, address, address6, hostname, mac }: AttachRequest) => {
+    // of a guest with a kernel of its own nobody knows whether it took the address
+    const sure = kind === 'netns' && address6 !== undefined ? [address6] : [];
+    const lines = [address, ...sure].map((one) => `${one} ${hostname}.${DOMAIN} ${hostname}\n`);
+    guestsSide.put(`hosts/${uid}`, lines.join(''));
     guestsSide.put(`dhcp/${uid}`, `${mac},${address},${hostname}\n`);
   };
 

@@ -9,6 +9,7 @@
 import type { Identity } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 import { parseSubnet, type Subnet, toNumber } from './addressing.ts';
+import { parseSubnet6, type Subnet6 } from './addressing6.ts';
 import type { OverlayPeer } from './port.ts';
 import { rangeOf } from './subnet.ts';
 
@@ -31,7 +32,7 @@ export const overlayMac = (subnet: Subnet): string =>
   );
 
 /** Errors: request_invalid, naming the peer and what is wrong. */
-export function checkPeers(peers: readonly OverlayPeer[], own: Subnet): void {
+export function checkPeers(peers: readonly OverlayPeer[], own: Subnet, own6?: Subnet6): void {
   const wrong = (peer: OverlayPeer, text: string) =>
     new SkerryError('request_invalid', `the peer "${peer.node}" ${text}`, { details: { node: peer.node } });
   if (peers.length > MOST_PEERS) {
@@ -44,6 +45,14 @@ export function checkPeers(peers: readonly OverlayPeer[], own: Subnet): void {
     toNumber(peer.address);
     const { prefixLength } = parseSubnet(peer.subnet);
     if (prefixLength > 24) throw wrong(peer, `has the subnet ${peer.subnet}: smaller than a /24`);
+  }
+  const seen = new Map([[own6?.cidr, 'this node']]);
+  for (const peer of peers) {
+    if (peer.subnet6 === undefined) continue;
+    const { cidr } = parseSubnet6(peer.subnet6);
+    const other = seen.get(cidr);
+    if (other !== undefined) throw wrong(peer, `has the subnet ${cidr}, which is that of ${other}`);
+    seen.set(cidr, peer.node);
   }
   const ranges = [{ node: 'this node', subnet: own.cidr }, ...peers]
     .map((peer) => ({ peer, ...rangeOf(peer.subnet, peer.node) }))
@@ -83,12 +92,28 @@ export interface OverlayChange {
   readonly removeFdb: readonly string[];
 }
 
-/** `peers`: those on other machines. */
+/** A network behind a peer, and its gateway, which stands for the peer at our device. */
+interface Beyond {
+  readonly cidr: string;
+  readonly gateway: string;
+  /** What packets of this node itself come from. */
+  readonly from: string;
+}
+
+function networksOf(peer: OverlayPeer, own: Subnet, own6: Subnet6 | undefined): Beyond[] {
+  const { cidr, gateway } = parseSubnet(peer.subnet);
+  const networks = [{ cidr, gateway, from: own.gateway }];
+  if (!own6 || peer.subnet6 === undefined) return networks;
+  return [...networks, { ...parseSubnet6(peer.subnet6), from: own6.gateway }];
+}
+
+/** `peers`: those on other machines. `own6`: absent where this node has no IPv6. */
 export function overlayChange(
   identity: Identity,
   own: Subnet,
   peers: readonly OverlayPeer[],
   state: OverlayState,
+  own6?: Subnet6,
 ): OverlayChange {
   const device = overlayDevice(identity);
   const ip: string[] = [];
@@ -96,21 +121,22 @@ export function overlayChange(
   const staying = { routes: new Set<string>(), neighbours: new Set<string>(), entries: new Set<string>() };
   const knownEntries = new Set(state.entries.map(entryKey));
   const known = { routes: new Set(state.routes), neighbours: new Set(state.neighbours) };
-  for (const { address, subnet: cidr } of peers) {
-    const subnet = parseSubnet(cidr);
+  for (const peer of peers) {
+    const { address } = peer;
+    const subnet = parseSubnet(peer.subnet);
     const mac = overlayMac(subnet);
     const vni = vniOf(subnet);
     const entry = entryKey({ mac, dst: address, vni });
-    staying.routes.add(cidr);
-    staying.neighbours.add(subnet.gateway);
     staying.entries.add(entry);
-    if (!known.neighbours.has(subnet.gateway)) {
-      ip.push(`neigh replace ${subnet.gateway} lladdr ${mac} dev ${device} nud permanent`);
-    }
-    if (!known.routes.has(cidr)) {
-      ip.push(
-        `route replace ${cidr} via ${subnet.gateway} dev ${device} onlink src ${own.gateway} proto ${ROUTE_PROTO}`,
-      );
+    for (const { cidr, gateway, from } of networksOf(peer, own, own6)) {
+      staying.routes.add(cidr);
+      staying.neighbours.add(gateway);
+      if (!known.neighbours.has(gateway)) {
+        ip.push(`neigh replace ${gateway} lladdr ${mac} dev ${device} nud permanent`);
+      }
+      if (!known.routes.has(cidr)) {
+        ip.push(`route replace ${cidr} via ${gateway} dev ${device} onlink src ${from} proto ${ROUTE_PROTO}`);
+      }
     }
     if (!knownEntries.has(entry)) {
       fdb.push(`fdb replace ${mac} dev ${device} dst ${address} vni ${vni} self permanent`);

@@ -20,9 +20,19 @@ export interface AttachRequest {
   readonly kind: 'netns' | 'tap';
   readonly slot: number;
   readonly address: string;
+  /** In `NodeNetwork.subnet6`. Absent: it has no IPv6, and nothing of it passes. */
+  readonly address6?: string;
   readonly mac: string;
   readonly ports: readonly PublishedPort[];
   readonly bandwidth?: { readonly inBps?: BitsPerSecond; readonly outBps?: BitsPerSecond };
+}
+
+export interface Addressing6 {
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly gateway: string;
+  /** Of the gateway: the way to it needs no asking. */
+  readonly gatewayMac: string;
 }
 
 interface Addressing {
@@ -33,6 +43,8 @@ interface Addressing {
   readonly dns: string;
   readonly mac: string;
   readonly mtu: number;
+  /** Absent: the guest has no IPv6, or the node has none. */
+  readonly v6?: Addressing6;
 }
 export type Attachment =
   | (Addressing & { readonly kind: 'netns'; readonly netns: string; readonly path: string })
@@ -45,6 +57,8 @@ export interface OverlayPeer {
   readonly address: string;
   /** CIDR of its guests. */
   readonly subnet: string;
+  /** A /64: the same for IPv6. Absent: they have none. */
+  readonly subnet6?: string;
 }
 
 export interface ServicePort {
@@ -78,6 +92,8 @@ export interface NetworkService {
 export interface NodeNetwork {
   /** CIDR of the node network, chosen once per data folder so that it meets no address or route of the host. */
   readonly subnet: string;
+  /** The /64 of IPv6 beside it. Undefined: the host has no IPv6, or packets here are too small for it. */
+  readonly subnet6: string | undefined;
   /** Bridge, table, name server; removes what no instance of `keep` owns (left by a crash), by our prefix only. */
   start(keep: readonly AttachRequest[], signal: AbortSignal): Promise<void>;
   /** Errors: port_taken (names the port), host_command_failed. Nothing is left of a failed one. */

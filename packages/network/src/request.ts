@@ -1,12 +1,18 @@
 /** Checks what goes into lines and scripts: nothing that is not of the expected form gets that far. */
 import { isName, SkerryError } from '@skerry/model';
 import { type Subnet, toNumber } from './addressing.ts';
+import { address6Of, type Subnet6 } from './addressing6.ts';
 import type { AttachRequest } from './port.ts';
 
 const isPort = (port: number): boolean => Number.isInteger(port) && port > 0 && port < 65536;
 
+/** For a host that has no IPv6. */
+export function withoutIpv6({ address6: _, ...rest }: AttachRequest): AttachRequest {
+  return rest;
+}
+
 /** Errors: request_invalid, naming the field. */
-export function checkRequest(request: AttachRequest, subnet: Subnet): void {
+export function checkRequest(request: AttachRequest, subnet: Subnet, subnet6: Subnet6 | undefined): void {
   const wrong = (field: string, value: unknown) =>
     new SkerryError('request_invalid', `${field} of the guest's interface is not valid: "${value}"`, {
       details: { field },
@@ -19,6 +25,10 @@ export function checkRequest(request: AttachRequest, subnet: Subnet): void {
   }
   const place = toNumber(request.address) - toNumber(subnet.network);
   if (place < 2 || place >= subnet.slots + 2) throw wrong('address', request.address);
+  // one of each for a guest: what the rules know it by, and what others reckon from its IPv4 address
+  const { address6 } = request;
+  if (address6 !== undefined && subnet6 && address6 !== address6Of(subnet6, subnet, request.address))
+    throw wrong('address6', address6);
   const seen = new Set<string>();
   for (const { port, publish, protocol } of request.ports) {
     if (!isPort(port)) throw wrong('port', port);

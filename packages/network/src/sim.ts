@@ -5,7 +5,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Identity, netnsPath } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
-import { parseSubnet } from './addressing.ts';
+import { bridgeMac, parseSubnet } from './addressing.ts';
+import { subnet6Of } from './addressing6.ts';
 import { netnsName } from './linux-links.ts';
 import { deviceOf } from './linux-rules.ts';
 import { checkPeers } from './peers.ts';
@@ -28,6 +29,7 @@ export interface SimNetworkOptions {
 export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
   const { identity } = options;
   const subnet = parseSubnet(options.subnet);
+  const subnet6 = subnet6Of(identity, subnet);
   const guests = new Map<string, AttachRequest>();
   let started = false;
 
@@ -58,6 +60,7 @@ export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
 
   return {
     subnet: subnet.cidr,
+    subnet6: subnet6.cidr,
     async start(keep) {
       guests.clear();
       for (const guest of keep) guests.set(guest.uid, guest);
@@ -65,7 +68,7 @@ export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
     },
     async attach(request, signal): Promise<Attachment> {
       signal.throwIfAborted();
-      checkRequest(request, subnet);
+      checkRequest(request, subnet, subnet6);
       refuseNeighbour(request);
       refuseTaken(request);
       const before = guests.get(request.uid);
@@ -79,9 +82,11 @@ export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
         else guests.delete(request.uid);
         throw error;
       }
-      const { uid, address, mac } = request;
+      const { uid, address, address6, mac } = request;
       const { prefixLength, gateway } = subnet;
-      const addressing = { uid, address, prefixLength, gateway, dns: gateway, mac, mtu: 1500 };
+      const v6 = { address: address6 ?? '', ...subnet6, gatewayMac: bridgeMac(identity) };
+      const whole = address6 === undefined ? {} : { v6 };
+      const addressing = { uid, address, prefixLength, gateway, dns: gateway, mac, mtu: 1500, ...whole };
       if (request.kind === 'tap') return { ...addressing, kind: 'tap', device: deviceOf(identity, request) };
       const netns = netnsName(identity, uid);
       return { ...addressing, kind: 'netns', netns, path: netnsPath(netns) };

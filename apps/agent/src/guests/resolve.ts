@@ -62,6 +62,7 @@ export function attachRequestOf(desired: DesiredInstance): AttachRequest | undef
     kind: template.runtime === 'container' || template.runtime === 'system' ? 'netns' : 'tap',
     slot: network.slot,
     address: network.address,
+    ...(network.address6 !== undefined && { address6: network.address6 }),
     mac: network.mac,
     ports: (template.ports ?? []).map(({ name, port, protocol, publish }) => ({
       name,

@@ -45,6 +45,7 @@ export async function nodeReport(options: NodeReportOptions, signal: AbortSignal
     status: {
       ...facts,
       subnet: options.network.subnet,
+      ...(options.network.subnet6 !== undefined && { subnet6: options.network.subnet6 }),
       ...(underlay !== undefined && { underlay }),
       findings,
     },

@@ -175,6 +175,7 @@ export class World {
     });
     return {
       subnet: `${SUBNET}.0/24`,
+      subnet6: undefined,
       start: async (keep) => verbs.start(keep),
       attach: async (request) => verbs.attach(request),
       detach: async (uid) => verbs.detach(uid),

@@ -1,5 +1,5 @@
 /** Addresses of a node network: the first is the gateway, guests begin at host number 2. Pure. */
-import { SkerryError } from '@skerry/model';
+import { ipv6At, SkerryError, takesIpv6 } from '@skerry/model';
 
 const FIRST_SLOT = 2;
 
@@ -29,6 +29,16 @@ const octets = (subnet: Subnet, slot: number): number[] => {
 };
 
 export const addressOf = (subnet: Subnet, slot: number): string => octets(subnet, slot).join('.');
+
+/** The same host number in the node's /64, where it has one and the guest takes it. */
+export function address6For(
+  cidr: string | undefined,
+  spec: Parameters<typeof takesIpv6>[0],
+  slot: number,
+): { readonly address6?: string } {
+  const address6 = cidr !== undefined && takesIpv6(spec) ? ipv6At(cidr, slot) : undefined;
+  return address6 === undefined ? {} : { address6 };
+}
 
 /** `02:…` is locally administered (IEEE 802); the rest says the address, so it is unique where that is. */
 export const macOf = (subnet: Subnet, slot: number): string =>

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startFakeNode } from '../testing/fake-node.ts';
 import { eventually, type Harness, startHarness, workload } from '../testing/harness.ts';
-import { addressOf, freeSlot, macOf, parseSubnet } from './addresses.ts';
+import { address6For, addressOf, freeSlot, macOf, parseSubnet } from './addresses.ts';
 import { MIB } from './claim.ts';
 import { createLedger } from './ledger.ts';
 
@@ -17,6 +17,21 @@ describe('addresses', () => {
     for (let slot = freeSlot(subnet, taken); slot !== undefined; slot = freeSlot(subnet, taken))
       taken.set(slot, 'x');
     expect([...taken.keys()]).toEqual([2, 3, 4, 5, 6]);
+  });
+  test('beside the one of IPv4 there is one of IPv6 with the same number, for guests that take it', () => {
+    const given = (spec: object, cidr?: string) =>
+      address6For(cidr, spec as Parameters<typeof address6For>[1], 7);
+    const cidr = 'fd01:2:3:4::/64';
+    for (const runtime of ['container', 'system', 'vm'])
+      expect(given({ runtime }, cidr)).toEqual({ address6: 'fd01:2:3:4::7' });
+    const vm = { runtime: 'vm' };
+    for (const spec of [
+      { runtime: 'unikernel' },
+      { ...vm, address: 'dhcp' },
+      { ...vm, vm: { cloudInit: { networkConfig: 'version: 2' } } },
+    ])
+      expect(given(spec, cidr)).toEqual({});
+    expect(given({ runtime: 'container' })).toEqual({}); // the node has none
   });
   test.each(['10.0.0.0', '10.0.0.256/24', '10.0.0.0/31', '::1/64'])('no network: %s', (cidr) => {
     expect(() => parseSubnet(cidr)).toThrow(/no IPv4 network/);

@@ -12,7 +12,7 @@ import {
   type ReasonCode,
 } from '@skerry/placement';
 import { createAccessMap } from '../access/map.ts';
-import { addressOf, freeSlot, macOf, parseSubnet } from '../admission/addresses.ts';
+import { address6For, addressOf, freeSlot, macOf, parseSubnet } from '../admission/addresses.ts';
 import { type Claim, claimOf } from '../admission/claim.ts';
 import type { Ledger } from '../admission/ledger.ts';
 import type { Draft } from '../state/draft.ts';
@@ -23,7 +23,12 @@ import { type Asked, requestOf } from './request.ts';
 export interface Placed {
   readonly node: string;
   readonly claim: Claim;
-  readonly network: { readonly address: string; readonly mac: string; readonly slot: number };
+  readonly network: {
+    readonly address: string;
+    readonly address6?: string;
+    readonly mac: string;
+    readonly slot: number;
+  };
 }
 export type Answer =
   | { readonly placed: Placed }
@@ -102,7 +107,10 @@ export function createPlacement(view: View, ledger: Ledger): Placement {
         placed: {
           node: answer.node,
           claim: claimOf({ project, workload, node: answer.node, slot }, spec, spec, overheads),
-          network: { slot, address: addressOf(subnet, slot), mac: macOf(subnet, slot) },
+          network: {
+            ...{ slot, address: addressOf(subnet, slot), mac: macOf(subnet, slot) },
+            ...address6For(node.status.subnet6, spec, slot),
+          },
         },
       };
     },

@@ -62,6 +62,9 @@ export const NodeStatus = Type.Object({
   version: Type.String(),
   kernel: Type.String(),
   subnet: Type.String({ description: 'CIDR of the node network; its first address is the gateway' }),
+  subnet6: Type.Optional(
+    Type.String({ description: 'The /64 of IPv6 beside it; absent: its guests have IPv4 only' }),
+  ),
   underlay: Type.Optional(
     Type.String({
       description: 'IPv4 address at which other nodes reach it, for packets between their guests',

@@ -7,6 +7,7 @@ import { WorkloadSpec } from './workload.ts';
 
 export const InstanceNetwork = Type.Object({
   address: Type.String({ description: 'IPv4 address on the node network' }),
+  address6: Type.Optional(Type.String({ description: 'IPv6 address beside it; absent: it has none' })),
   mac: Type.String(),
   /** The host number in the subnet; interface names derive from it. */
   slot: Type.Integer(),

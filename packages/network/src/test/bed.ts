@@ -21,6 +21,7 @@ import {
 import { newId } from '@skerry/model';
 import {
   type AttachRequest,
+  address6Of,
   addressOfSlot,
   chooseSubnet,
   createLinuxNetwork,
@@ -28,6 +29,8 @@ import {
   type NodeNetwork,
   parseSubnet,
   type Subnet,
+  type Subnet6,
+  subnet6Of,
 } from '../index.ts';
 
 export const limit = (ms = 20_000): AbortSignal => AbortSignal.timeout(ms);
@@ -38,6 +41,7 @@ const silent = { info: () => undefined, warn: () => undefined };
 export interface Bed {
   readonly identity: Identity;
   readonly subnet: Subnet;
+  readonly subnet6: Subnet6;
   readonly network: NodeNetwork;
   /** Another program on the same data folder, as after a crash of the first. */
   again(): NodeNetwork;
@@ -60,12 +64,14 @@ export async function openBed(options: BedOptions = {}): Promise<Bed> {
   const identity = identityOf(randomBytes(4).toString('hex'), dataDir);
   const cidr = options.cidr ?? (await chooseSubnet(identity, limit()));
   const subnet = parseSubnet(cidr);
+  const subnet6 = subnet6Of(identity, subnet);
   const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs, accessAddresses });
   const made = [make()];
   await made[0]!.start([], limit());
   return {
     identity,
     subnet,
+    subnet6,
     network: made[0]!,
     again() {
       const network = make();
@@ -78,6 +84,7 @@ export async function openBed(options: BedOptions = {}): Promise<Bed> {
       kind: 'netns',
       slot,
       address: addressOfSlot(subnet, slot),
+      address6: address6Of(subnet6, subnet, addressOfSlot(subnet, slot)),
       mac: macOfSlot(identity, slot),
       ports: [],
       ...more,

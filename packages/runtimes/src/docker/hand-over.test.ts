@@ -12,12 +12,14 @@ import {
 } from '@skerry/host';
 import type { Id } from '@skerry/model';
 import {
+  address6Of,
   addressOfSlot,
   chooseSubnet,
   createLinuxNetwork,
   macOfSlot,
   type NodeNetwork,
   parseSubnet,
+  parseSubnet6,
   type Subnet,
 } from '@skerry/network';
 import { eventually } from '@skerry/testkit';
@@ -60,6 +62,7 @@ async function attached(change: Partial<GuestSpec>, publish?: number): Promise<G
     {
       ...{ uid: spec.uid, hostname: `guest-${number}`, kind: 'netns', slot: number },
       ...{ address: addressOfSlot(subnet, number), mac: macOfSlot(bed.identity, number) },
+      address6: address6Of(parseSubnet6(network.subnet6!), subnet, addressOfSlot(subnet, number)),
       ports: publish === undefined ? [] : [{ name: 'http', port: 80, protocol: 'tcp', publish }],
     },
     signal,
@@ -118,6 +121,7 @@ test('others reach it by address, by name and by its published port; another add
     ),
   );
   expect(published).toBe('served\n');
+  expect(await answers(client.uid, `[${server.network!.v6!.address}]`)).toBe('served\n');
   const command = ['/bin/busybox', 'nslookup', server.name, client.network!.dns];
   const session = await runtime.exec!.exec(client.uid, { command, terminal: false }, signal);
   let words = '';
@@ -215,7 +219,7 @@ test('one that ends at once, again and again, takes no interface with it for goo
     const again = await network.attach(
       {
         ...{ uid: first.uid, hostname: first.name, kind: 'netns', slot: slot - 1 },
-        ...{ address: before!.address, mac: before!.mac, ports: [] },
+        ...{ address: before!.address, address6: before!.v6!.address, mac: before!.mac, ports: [] },
       },
       signal,
     );

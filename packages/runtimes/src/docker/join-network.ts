@@ -10,6 +10,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import {
+  hasIpv6,
   type Identity,
   isContainerInit,
   isInNetns,
@@ -17,6 +18,7 @@ import {
   readCgroup,
   signalProcess,
 } from '@skerry/host';
+import { ipv6Hex } from '@skerry/model';
 import { handOverNetns } from '@skerry/network';
 import type { GuestSpec } from '../port.ts';
 
@@ -82,5 +84,7 @@ export async function ensureNetwork(
   signal: AbortSignal,
 ): Promise<void> {
   if (processRef(pid) === undefined) return; // it has ended already: nothing needs the interface there
-  if (!done || !isInNetns(network.netns, pid)) await handOverNetns(network, pid, signal);
+  // Docker turns IPv6 off while it starts the container, and with it goes what was set before.
+  const whole = network.v6 === undefined || hasIpv6(pid, ipv6Hex(network.v6.address));
+  if (!done || !whole || !isInNetns(network.netns, pid)) await handOverNetns(network, pid, signal);
 }

@@ -38,6 +38,12 @@ function network({ network }: GuestSpec, mapped: boolean): [string, string][] {
     ['lxc.net.0.flags', 'up'],
     ['lxc.net.0.ipv4.address', `${network.address}/${network.prefixLength}`],
     ['lxc.net.0.ipv4.gateway', network.gateway],
+    ...(network.v6
+      ? ([
+          ['lxc.net.0.ipv6.address', `${network.v6.address}/${network.v6.prefixLength}`],
+          ['lxc.net.0.ipv6.gateway', network.v6.gateway],
+        ] as [string, string][])
+      : []),
   ];
 }
 

@@ -106,6 +106,7 @@ test('root inside is nobody outside: what it makes belongs to a range of ids tha
     expect(stdout).toMatch(/^0\n0\n0\n/);
     expect(stdout).toContain('10.200.0.2');
     expect(stdout).toContain('10.200.0.1');
+    expect(stdout).toContain('fd00:200::2/64');
     const first = folderOf(spec.uid).read()!.firstId!;
     owners.add(first);
     expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toContain(`Uid:\t${first}\t`);

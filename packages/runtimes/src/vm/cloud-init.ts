@@ -21,14 +21,14 @@ function check(name: string, flaw: string | undefined): void {
 /** Version 2 (reference/network-config-format-v2), by the card's address: names of cards differ between systems. */
 function networkConfig({ network, addressing }: GuestSpec): string | undefined {
   if (!network) return undefined;
-  const { mac, address, prefixLength, gateway, dns, mtu } = network;
+  const { mac, address, prefixLength, gateway, dns, mtu, v6 } = network;
   const card = { match: { macaddress: mac.toLowerCase() } };
   const settings =
     addressing === 'static'
       ? {
           dhcp4: false,
-          addresses: [`${address}/${prefixLength}`],
-          routes: [{ to: '0.0.0.0/0', via: gateway }],
+          addresses: [`${address}/${prefixLength}`, ...(v6 ? [`${v6.address}/${v6.prefixLength}`] : [])],
+          routes: [{ to: '0.0.0.0/0', via: gateway }, ...(v6 ? [{ to: '::/0', via: v6.gateway }] : [])],
           nameservers: { addresses: [dns] },
           mtu,
         }

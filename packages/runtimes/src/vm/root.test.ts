@@ -95,6 +95,17 @@ test('cloud-init takes it for the same machine as long as it has its disk', () =
     };
     return JSON.parse(seedFiles(whole as unknown as GuestSpec)!['meta-data'])['instance-id'] as string;
   };
+  const v6 = { address: 'fd00::2', prefixLength: 64, gateway: 'fd00::1', gatewayMac: '02:00:00:00:00:02' };
+  const spec = bed.spec(bed.images.add(bootDisk('x', 'starts', MiB), 'disk'));
+  const both = { ...spec, network: { ...network, uid: 'same', kind: 'tap', device: 't', v6 } };
+  const config = JSON.parse(seedFiles(both as unknown as GuestSpec)!['network-config']!);
+  expect(config.ethernets.net0).toMatchObject({
+    addresses: ['10.0.0.2/24', 'fd00::2/64'],
+    routes: [
+      { to: '0.0.0.0/0', via: '10.0.0.1' },
+      { to: '::/0', via: 'fd00::1' },
+    ],
+  });
   expect(at('one', 'a')).toBe(at('two', 'a'));
   expect(at('one', 'a')).not.toBe(at('one', 'b'));
 });

@@ -22,6 +22,8 @@ import { createLxcRuntime } from '../runtime.ts';
 const APPLETS =
   'sh cat chmod chown dd df echo env free grep head hostname id ifconfig init ip kill ls mkdir mknod mount nc nproc poweroff printf ps pwd reboot rm route seq sleep stat stty sync tail test touch tr true tty umount unshare wc yes';
 
+const V6 = 'fd00:200::2';
+
 /** How long the tests wait for anything of a guest. */
 const LIMIT_MS = 60_000;
 
@@ -98,9 +100,11 @@ export async function makeLxcBed(): Promise<LxcBed> {
       await ip('-n', netns, 'link', 'set', 'eth0', 'up');
       await ip('link', 'set', peer, 'up');
       await ip('-n', netns, 'addr', 'add', '10.200.0.2/24', 'dev', 'eth0');
+      await ip('-n', netns, 'addr', 'add', `${V6}/64`, 'dev', 'eth0', 'nodad');
       return {
         ...{ uid, kind: 'netns', netns, path: netnsPath(netns), mac: '02:00:00:00:00:01', mtu: 1500 },
         ...{ address: '10.200.0.2', prefixLength: 24, gateway: '10.200.0.1', dns: '10.200.0.1' },
+        v6: { address: V6, prefixLength: 64, gateway: 'fd00:200::1', gatewayMac: '02:00:00:00:00:02' },
       };
     },
     async leftovers(uid) {
