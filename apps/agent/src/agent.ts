@@ -189,6 +189,7 @@ class NodeAgent implements Agent {
       knowledge: () => ({
         node: nodeName,
         instances: this.#sync.state.instances,
+        ipv6: network.subnet6 !== undefined,
         status: (uid) => this.#guests.get(uid)?.record,
         reachable: (other) =>
           (options.reachable?.(other) ?? true) && (this.#measuring?.reachable(other) ?? true),

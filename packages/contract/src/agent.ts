@@ -69,6 +69,8 @@ export interface NetworkPeer {
   readonly address: string;
   /** CIDR of its guests: `NodeStatus.subnet`. Meets no other node's. */
   readonly subnet: string;
+  /** The same for IPv6, a /64: `NodeStatus.subnet6`. Absent: it has none. */
+  readonly subnet6?: string;
 }
 
 /** A workload that has ports: one virtual address, the same on every node. */
@@ -80,7 +82,7 @@ export interface ServiceRoute {
   readonly name: string;
   /** Virtual IPv4 address: in no node's subnet and of no machine (node subnets are taken from 10.64.0.0/10 and 172.16.0.0/12). */
   readonly address: string;
-  /** The same for IPv6. */
+  /** The same for IPv6, which follows from it. Absent: none of its guests surely has IPv6. */
   readonly address6?: string;
   readonly ports: readonly ServicePort[];
   /** All instances, the node's own among them; without one a connection is refused. */
@@ -103,6 +105,8 @@ export interface ServiceEndpoint {
   readonly node: string;
   /** IPv4 address of the guest. */
   readonly address: string;
+  /** Absent: it may have none, so nobody is led to it by IPv6. */
+  readonly address6?: string;
   /**
    * From this node to the instance's node, one way or round trip as long as it is the same for all, in microseconds; 0 for
    * one that is here. Those that differ from the nearest by less than a tenth, or by less than 500 us, count as equals and

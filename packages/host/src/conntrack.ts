@@ -21,17 +21,17 @@ export function parseLed(text: string): LedConnection[] {
 
 /** Each pair once, however many connections it has. Errors: host_missing, host_command_failed. */
 export async function listLed(signal: AbortSignal): Promise<LedConnection[]> {
-  const { stdout } = await run('conntrack', ['-L', '-f', 'ipv4', '--dst-nat'], {
-    signal,
-    timeoutMs: LIMIT_MS,
-    maxOutputBytes: 256 * 1024 * 1024,
-  });
-  return parseLed(stdout);
+  const options = { signal, timeoutMs: LIMIT_MS, maxOutputBytes: 256 * 1024 * 1024 };
+  const all = await Promise.all(
+    ['ipv4', 'ipv6'].map((family) => run('conntrack', ['-L', '-f', family, '--dst-nat'], options)),
+  );
+  return all.flatMap(({ stdout }) => parseLed(stdout));
 }
 
 /** Forgets all connections of the pair; none is no error. Errors: host_missing, host_command_failed. */
 export async function endLed({ to, ledTo }: LedConnection, signal: AbortSignal): Promise<void> {
-  const args = ['-D', '-f', 'ipv4', '--orig-dst', to, '--reply-src', ledTo];
+  const family = to.includes(':') ? 'ipv6' : 'ipv4';
+  const args = ['-D', '-f', family, '--orig-dst', to, '--reply-src', ledTo];
   await run('conntrack', args, {
     signal,
     timeoutMs: LIMIT_MS,

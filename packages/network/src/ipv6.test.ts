@@ -1,5 +1,5 @@
 import { createServer } from 'node:net';
-import { ipBatch, ipJson, readSysctl, run } from '@skerry/host';
+import { ipBatch, ipJson, listLinks, readSysctl, run } from '@skerry/host';
 import { ipv6Hex } from '@skerry/model';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { forwarding6IsOurs, otherBridges } from './forwarding.ts';
@@ -76,6 +76,11 @@ describe.skipIf(!isRoot)('IPv6 of the node network', () => {
     expect(rows.flatMap(({ addr_info }) => addr_info.map(({ local }) => local))).toEqual([
       bed.subnet6.gateway,
     ]);
+    for (const name of listLinks(`${bed.identity.interfacePrefix}v`).map((link) => link.name))
+      expect((await inside(undefined, 'ip', '-6', 'addr', 'show', 'dev', name)).stdout).toBe('');
+    expect((await inside(netns(one), 'ip', '-6', 'addr', 'show', 'dev', 'eth0')).stdout).not.toContain(
+      'fe80',
+    );
     const add = (guest: AttachRequest, address: string) =>
       inside(netns(guest), 'ip', 'addr', 'add', address, 'dev', 'eth0', 'nodad');
     await add(one, 'fe80::1/64');

@@ -14,13 +14,19 @@ export interface TapOwner {
   readonly gid: number;
 }
 
+/**
+ * No address of the link: it would be a way past the rules. A line of its own, before the one that turns the interface on:
+ * of one message the kernel does that first, and gives the address.
+ */
+export const withoutLinkLocal = (device: string): string[] => [`link set dev ${device} addrgenmode none`];
+
 export function bridgeLines(identity: Identity, subnet: Subnet, mtu: number, there: boolean): string[] {
   const { bridge } = identity;
   const make = `link add name ${bridge} mtu ${mtu} address ${bridgeMac(identity)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`;
   return [
     ...(there ? [] : [make]),
-    // no link-local address: it would be a way past the rules
-    `link set dev ${bridge} address ${bridgeMac(identity)} mtu ${mtu} addrgenmode none up`,
+    ...withoutLinkLocal(bridge),
+    `link set dev ${bridge} address ${bridgeMac(identity)} mtu ${mtu} up`,
     `addr replace ${subnet.gateway}/${subnet.prefixLength} dev ${bridge}`,
   ];
 }
@@ -56,7 +62,8 @@ export function portLines(
   bridgedRules: boolean,
 ): string[] {
   const lines = [
-    `link set dev ${device} alias ${uid} mtu ${mtu} master ${identity.bridge} addrgenmode none up`,
+    ...withoutLinkLocal(device),
+    `link set dev ${device} alias ${uid} mtu ${mtu} master ${identity.bridge} up`,
   ];
   if (bridgedRules) lines.push(`link set dev ${device} type bridge_slave hairpin on`);
   return lines;
@@ -101,7 +108,8 @@ type Inside = Pick<Attachment, 'address' | 'prefixLength' | 'gateway' | 'v6'>;
 export function insideLines({ address, prefixLength, gateway, v6 }: Inside): string[] {
   return [
     'link set dev lo up',
-    'link set dev eth0 addrgenmode none up',
+    ...withoutLinkLocal('eth0'),
+    'link set dev eth0 up',
     `addr replace ${address}/${prefixLength} dev eth0`,
     `route replace default via ${gateway}`,
     ...(v6 === undefined
@@ -175,7 +183,8 @@ export function shapingLines(
   );
   const ip = [
     `link add name ${shaper} mtu ${mtu} txqueuelen 1000 type ifb`,
-    `link set dev ${shaper} alias ${request.uid} addrgenmode none up`,
+    ...withoutLinkLocal(shaper),
+    `link set dev ${shaper} alias ${request.uid} up`,
   ];
   return { ip, tc };
 }

@@ -29,7 +29,7 @@ import { OVERLAY_BYTES, overlayDevice } from './peers.ts';
 import type { AttachRequest, NodeNetwork } from './port.ts';
 import { claimPorts, forgetClaims, sweepClaims } from './port-claims.ts';
 import { withoutIpv6 } from './request.ts';
-import { removeServicesScript } from './services.ts';
+import { offered, removeServicesScript } from './services.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface NetworkLogger {
@@ -115,7 +115,7 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     ...{ identity, subnet, subnet6, lines, names, mtu: () => mtu },
     renew: (staying) => renew(staying, overlay.rules()),
   });
-  const services = createServices({ identity, subnet, lines, logger });
+  const services = createServices({ identity, subnet, subnet6, lines, logger });
   const renew = (staying: readonly AttachRequest[], rules: PeerRules) =>
     lines.nft(tableScript(identity, subnet, network6, staying, rules) + services.script());
   let watch: NodeJS.Timeout | undefined;
@@ -256,8 +256,9 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       signal.throwIfAborted();
       if (!started) throw new SkerryError('unavailable', 'the node network is not started');
       await inTurn(async () => {
-        await services.set(wanted, signal);
-        names.tellServices(wanted);
+        const led = wanted.map((service) => offered(service, network6 !== undefined));
+        await services.set(led, signal);
+        names.tellServices(led);
       });
     },
     underlay: async (signal) =>

@@ -67,7 +67,10 @@ cache-size=1000
 const servicesText = (services: readonly NetworkService[]): string =>
   services
     .filter(({ names }) => names.length > 0)
-    .map(({ address, names }) => `${address} ${names.join(' ')}\n`)
+    .flatMap(({ address, address6, names }) => [
+      `${address} ${names.join(' ')}\n`,
+      ...(address6 === undefined ? [] : [`${address6} ${names.join(' ')}\n`]),
+    ])
     .join('');
 
 export interface NameServer {

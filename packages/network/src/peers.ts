@@ -71,7 +71,8 @@ export function overlayLines(identity: Identity, subnet: Subnet, mtu: number, th
   const make = `link add name ${device} mtu ${mtu} type vxlan id ${vniOf(subnet)} dstport ${VXLAN_PORT} nolearning ttl 64`;
   return [
     ...(there ? [] : [make]),
-    `link set dev ${device} address ${overlayMac(subnet)} mtu ${mtu} addrgenmode none up`,
+    `link set dev ${device} addrgenmode none`, // before it is on: see withoutLinkLocal
+    `link set dev ${device} address ${overlayMac(subnet)} mtu ${mtu} up`,
   ];
 }
 

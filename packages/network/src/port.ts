@@ -73,6 +73,8 @@ export interface ServiceBackend {
   readonly uid: Id<'instance'>;
   /** IPv4 address of the guest, here or at a peer. */
   readonly address: string;
+  /** Absent: nobody is led to it by IPv6. */
+  readonly address6?: string;
   /** The lowest tier that has an open backend receives; those of one tier share. 0 and up. */
   readonly tier: number;
   /** False: it takes no new connection and keeps those it has. */
@@ -85,6 +87,8 @@ export interface NetworkService {
   readonly names: readonly string[];
   /** Virtual IPv4 address; no machine has it. */
   readonly address: string;
+  /** The same of IPv6: reached and named only where a backend has an address of IPv6. */
+  readonly address6?: string;
   readonly ports: readonly ServicePort[];
   readonly backends: readonly ServiceBackend[];
 }

@@ -112,6 +112,11 @@ describe('services', () => {
       'a backend whose address is none',
       { backends: [{ address: '::1', tier: 0, open: true } as ServiceBackend] },
     ],
+    ['an address of IPv6 that is none', { address6: 'fd00::1; flush ruleset' }],
+    [
+      'a backend whose address of IPv6 is none',
+      { backends: [{ address: '10.64.0.2', address6: '10.64.0.2', tier: 0, open: true } as ServiceBackend] },
+    ],
     ['a tier that is none', { backends: [{ address: '10.64.0.2', tier: -1, open: true } as ServiceBackend] }],
   ])('with %s get nowhere near a rule', (_, wrong) => {
     expect(() => checkServices([{ ...good, ...wrong }])).toThrow(
@@ -122,6 +127,12 @@ describe('services', () => {
   test('of one address are refused', () => {
     expect(() => checkServices([good, { ...good, uid: 'other' }])).toThrow(/the address 10.190.0.1 of web/);
     expect(() => checkServices([good])).not.toThrow();
+    const [one, other] = [
+      { ...good, address6: 'fd00::1' },
+      { ...good, uid: 'other', address: '10.190.0.2' },
+    ];
+    expect(() => checkServices([one, { ...other, address6: 'fd00::2' }])).not.toThrow();
+    expect(() => checkServices([one, { ...other, address6: 'FD00:0::1' }])).toThrow(/of web/);
   });
 
   test('without backends have no rule that leads anywhere', () => {

@@ -66,6 +66,24 @@ describe('who receives', () => {
     expect(backends(route(), knowing({ instances: leaving }))).toMatchObject([{ open: false }]);
   });
 
+  it('has the address of IPv6 that it was given, where the service and the node have any', () => {
+    const network = { address: '10.64.0.9', address6: 'fd01:2:3:4::9' };
+    const instances = [
+      {
+        uid: uid('new'),
+        spec: { workloadUid: workload, network },
+        deleted: false,
+      } as unknown as DesiredInstance,
+    ];
+    const both = { ...route({ ...endpoint('far', 'a', 900), address6: 'fd05::2' }), address6: 'fd00::7' };
+    expect(servicesOf([both], knowing({ instances }))).toMatchObject([
+      { address6: 'fd00::7', backends: [network, { address6: 'fd05::2' }] },
+    ]);
+    const [without] = backends(both, knowing({ instances, ipv6: false }));
+    expect(without).not.toHaveProperty('address6');
+    expect(backends(route(), knowing({ instances }))[0]).not.toHaveProperty('address6');
+  });
+
   it('is nobody on a node that does not answer, but connections to it are kept', () => {
     const reachable = (node: string) => node !== 'a';
     const found = backends(route(endpoint('x', 'a', 10), endpoint('yy', 'b', 20)), knowing({ reachable }));

@@ -16,6 +16,8 @@ export interface Knowledge {
   readonly status: (uid: Id<'instance'>) => Pick<InstanceStatus, 'phase' | 'health'> | undefined;
   /** False: the node does not answer, as measured from here. */
   readonly reachable: (node: string) => boolean;
+  /** False: guests of this node have none. */
+  readonly ipv6?: boolean;
   /** As measured from here; undefined where nothing was: then the controller's word counts. */
   readonly oneWayUs?: (node: string) => number | undefined;
 }
@@ -43,25 +45,38 @@ export function tiersOf(latenciesUs: readonly number[]): Map<number, number> {
   return tiers;
 }
 
+interface Addresses {
+  readonly address: string;
+  readonly address6?: string;
+}
+const addressesOf = ({ address, address6 }: Addresses): Addresses => ({
+  address,
+  ...(address6 !== undefined && { address6 }),
+});
+
 /** The instances of the service that are here: those that are listed, and those that the controller has yet to hear of. */
-function hereOf(route: ServiceRoute, { node, instances }: Knowledge) {
-  const here = new Map(
-    route.endpoints.filter((endpoint) => endpoint.node === node).map(({ uid, address }) => [uid, address]),
+function hereOf(route: ServiceRoute, { node, instances, ipv6 = true }: Knowledge) {
+  const here = new Map<Id<'instance'>, Addresses>(
+    route.endpoints.filter((endpoint) => endpoint.node === node).map((one) => [one.uid, addressesOf(one)]),
   );
   for (const { uid, spec } of instances) {
-    if (spec.workloadUid === route.uid && spec.network) here.set(uid, spec.network.address);
+    if (spec.workloadUid !== route.uid || !spec.network) continue;
+    const { address, address6 } = spec.network;
+    // guests of a service that has an address of IPv6 surely have those that they were given
+    const isSure = ipv6 && route.address6 !== undefined && address6 !== undefined;
+    here.set(uid, { address, ...(isSure && { address6 }) });
   }
   return here;
 }
 
 function ownBackends(route: ServiceRoute, knowledge: Knowledge): ServiceBackend[] {
   const deleted = new Set(knowledge.instances.filter((one) => one.deleted).map(({ uid }) => uid));
-  return [...hereOf(route, knowledge)].flatMap(([uid, address]) => {
+  return [...hereOf(route, knowledge)].flatMap(([uid, addresses]) => {
     const status = knowledge.status(uid);
     // What does not run has no connections to keep.
     if (!status || (status.phase !== 'running' && status.phase !== 'stopping')) return [];
     const open = status.phase === 'running' && status.health !== 'unhealthy' && !deleted.has(uid);
-    return [{ uid, address, tier: 0, open }];
+    return [{ uid, ...addresses, tier: 0, open }];
   });
 }
 
@@ -73,7 +88,7 @@ function otherBackends(
   const latencyOf = (endpoint: ServiceEndpoint) => oneWayUs?.(endpoint.node) ?? endpoint.latencyUs;
   const tiers = tiersOf(others.map(latencyOf));
   return others.map((endpoint) => ({
-    ...{ uid: endpoint.uid, address: endpoint.address },
+    ...{ uid: endpoint.uid, ...addressesOf(endpoint) },
     tier: tiers.get(latencyOf(endpoint))!,
     open: endpoint.healthy && reachable(endpoint.node),
   }));
@@ -83,7 +98,7 @@ export function servicesOf(routes: readonly ServiceRoute[], knowledge: Knowledge
   return routes.map((route) => ({
     uid: route.uid,
     names: [serviceName(route)],
-    address: route.address,
+    ...addressesOf(route),
     ports: route.ports,
     backends: [...ownBackends(route, knowledge), ...otherBackends(route.endpoints, knowledge)],
   }));

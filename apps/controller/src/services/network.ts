@@ -3,7 +3,14 @@
  * their nodes. Made anew, as a whole, shortly after something changed; a node hears of it only when its own part differs.
  */
 import type { DesiredNetwork, ServiceEndpoint, ServiceRoute } from '@skerry/contract';
-import type { Id, Instance, Node, Workload } from '@skerry/model';
+import {
+  hasSureIpv6,
+  type Id,
+  type Instance,
+  type Node,
+  serviceAddress6,
+  type Workload,
+} from '@skerry/model';
 import type { Topology } from '@skerry/placement';
 import type { Clock } from '../clock.ts';
 import { same } from '../state/resource.ts';
@@ -58,6 +65,13 @@ function* servicesOf(view: View): Generator<Service> {
   }
 }
 
+/** Where the node itself set up the guest's interface, and has IPv6 still. */
+function sureIpv6({ spec }: Instance, { status }: Node): { readonly address6?: string } {
+  const address6 = spec.network?.address6;
+  const isSure = hasSureIpv6(spec.template.runtime) && status.subnet6 !== undefined;
+  return isSure && address6 !== undefined ? { address6 } : {};
+}
+
 function routeOf({ workload }: Service, endpoints: ServiceEndpoint[]): ServiceRoute {
   const { metadata, spec, status } = workload;
   return {
@@ -65,6 +79,7 @@ function routeOf({ workload }: Service, endpoints: ServiceEndpoint[]): ServiceRo
     project: metadata.project!,
     name: metadata.name,
     address: status.serviceAddress!,
+    ...(hasSureIpv6(spec.runtime) && { address6: serviceAddress6(status.serviceAddress!) }),
     ports: (spec.ports ?? []).map(({ name, port, protocol }) => ({
       ...{ name, port, targetPort: port },
       protocol: protocol ?? 'tcp',
@@ -143,6 +158,7 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
             uid: instance.metadata.uid as Id<'instance'>,
             node: instance.spec.node!,
             address: instance.spec.network!.address,
+            ...sureIpv6(instance, nodes.get(instance.spec.node!)!.node),
             latencyUs: latencyUs(node, nodes.get(instance.spec.node!)!.node),
             healthy,
           }))
@@ -161,7 +177,8 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
     for (const [name, met] of peers) {
       const known = [...met].sort().map((peer) => {
         const { node, underlay } = nodes.get(peer)!;
-        return { node: peer, address: underlay, subnet: node.status.subnet };
+        const { subnet, subnet6 } = node.status;
+        return { node: peer, address: underlay, subnet, ...(subnet6 !== undefined && { subnet6 }) };
       });
       const { site } = nodes.get(name)!.node.spec;
       const near = (site !== undefined && clients.get(site)) || [];
@@ -217,6 +234,7 @@ function concerns({ collection, before, after }: Change): boolean {
     return (
       was?.status.underlay !== is?.status.underlay ||
       was?.status.subnet !== is?.status.subnet ||
+      was?.status.subnet6 !== is?.status.subnet6 ||
       was?.spec.site !== is?.spec.site
     );
   }

@@ -1,4 +1,5 @@
-import type { DesiredNetwork } from '@skerry/contract';
+import type { DesiredNetwork, ServiceRoute } from '@skerry/contract';
+import { serviceAddress6 } from '@skerry/model';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type FakeNode, startFakeNode } from '../testing/fake-node.ts';
 import { eventually, type Harness, startHarness, workload } from '../testing/harness.ts';
@@ -83,6 +84,39 @@ spec: { between: [near, far], latency: 20ms }
   // Who is led to a node is known there, too, or no answer would find its way.
   const there = await when(1, ({ peers }) => peers.some(({ node }) => node === 'n0'));
   expect(there!.services[0]!.endpoints.find(({ node }) => node === 'n1')).toMatchObject({ latencyUs: 0 });
+});
+
+test('a container has an address of IPv6 where its node has a network of it, and so has its service', async () => {
+  await startFakeNode(harness.controller.link, {
+    name: 'v6',
+    subnet: '10.90.9.0/24',
+    underlay: '192.0.2.9',
+    subnet6: 'fd01:2:3:9::/64',
+  }).then((node) => nodes.push(node));
+  await harness.client.image.import({ project, reference: 'hello', body: Buffer.from('one') });
+  const spec = { runtime: 'container', image: 'hello' };
+  const { status } = await put('web', 'v6', spec);
+  const network = await when(3, ({ services }) => services[0]?.endpoints[0]?.healthy === true);
+  const [{ address6, endpoints }] = network!.services as [ServiceRoute];
+  expect(address6).toBe(serviceAddress6(status.serviceAddress!));
+  expect(endpoints[0]!.address6).toBe(`fd01:2:3:9::${endpoints[0]!.address.split('.').at(-1)}`);
+  await put('plain', 'n0', spec); // whose node has none: so has the guest
+  await put('other', 'v6', { runtime: 'sim' }); // a guest of which nobody knows
+  const all = await when(
+    3,
+    ({ services }) => services.filter((one) => one.endpoints[0]?.healthy).length === 3,
+  );
+  const found = Object.fromEntries(
+    all!.services.map((one) => [
+      one.name,
+      [one.address6 !== undefined, one.endpoints[0]!.address6 !== undefined],
+    ]),
+  );
+  expect(found).toEqual({ web: [true, true], plain: [true, false], other: [false, false] });
+  const [peer] = (await when(0, ({ peers }) => peers.some(({ node }) => node === 'v6')))!.peers.filter(
+    ({ node }) => node === 'v6',
+  );
+  expect(peer).toMatchObject({ subnet6: 'fd01:2:3:9::/64' });
 });
 
 test('an instance that is unwell or goes takes no new connections, and the nodes hear of it', async () => {

@@ -20,6 +20,7 @@ export interface FakeNode {
 export interface FakeNodeOptions {
   readonly name?: string;
   readonly subnet?: string;
+  readonly subnet6?: string;
   readonly underlay?: string;
   readonly memoryMiB?: number;
   readonly cpus?: number;
@@ -34,6 +35,7 @@ export function nodeReport(options: FakeNodeOptions = {}): NodeReport {
       version: '0.1.0',
       kernel: '6.1',
       subnet: options.subnet ?? '10.90.0.0/24',
+      ...(options.subnet6 !== undefined && { subnet6: options.subnet6 }),
       ...(options.underlay !== undefined && { underlay: options.underlay }),
       capacity: {
         cpus: options.cpus ?? 4,

@@ -14,7 +14,11 @@ const servers = new Map<string, ProcessRef>();
 const verbs = {
   async open({ cidr, accessAddresses }: { cidr: string; accessAddresses?: string[] }) {
     bed = await openBed({ cidr, ...(accessAddresses && { accessAddresses }) });
-    return { id: bed.identity.id, underlay: await bed.network.underlay(limit()) };
+    return {
+      id: bed.identity.id,
+      underlay: await bed.network.underlay(limit()),
+      subnet6: bed.network.subnet6,
+    };
   },
   async attach({ slot, port, name }: { slot: number; port: number; name: string }) {
     const request = bed.request(slot);
@@ -23,7 +27,7 @@ const verbs = {
     const server = await serve(netns, port, name);
     servers.set(request.uid, server);
     requests.set(request.uid, request);
-    return { uid: request.uid, address: request.address, netns };
+    return { uid: request.uid, address: request.address, address6: request.address6, netns };
   },
   async detach({ uid }: { uid: string }) {
     const server = servers.get(uid);

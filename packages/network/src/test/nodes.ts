@@ -16,10 +16,12 @@ import { limit } from './bed.ts';
 export interface RemoteGuest {
   readonly uid: string;
   readonly address: string;
+  readonly address6: string;
   readonly netns: string;
 }
 export interface RemoteNode {
   readonly subnet: string;
+  readonly subnet6: string;
   readonly underlay: string;
   readonly id: string;
   readonly netns: string;
@@ -76,6 +78,9 @@ async function startNode(program: string, netns: string) {
   return { ask, end };
 }
 
+/** For documentation (RFC 3849): the client's link, and its address there ends with 2. */
+export const CLIENT_LINK6 = '2001:db8:19::';
+
 /** `subnets`: one node each. The wire is 198.18.0.0/24 (for benchmarks: RFC 2544), the client's link 198.19.0.0/24. */
 export async function openNodes(subnets: readonly string[]): Promise<Nodes> {
   const tag = `skt${randomBytes(3).toString('hex')}`;
@@ -127,13 +132,18 @@ export async function openNodes(subnets: readonly string[]): Promise<Nodes> {
       );
     }
     await must([`link add eth1 type veth peer name eth0 netns ${client}`], names[0]);
-    await must(['addr add 198.19.0.1/24 dev eth1', 'link set eth1 up'], names[0]);
+    await must(
+      ['addr add 198.19.0.1/24 dev eth1', `addr add ${CLIENT_LINK6}1/64 dev eth1 nodad`, 'link set eth1 up'],
+      names[0],
+    );
     await must(
       [
         'link set lo up',
         'addr add 198.19.0.2/24 dev eth0',
+        `addr add ${CLIENT_LINK6}2/64 dev eth0 nodad`,
         'link set eth0 up',
         'route add default via 198.19.0.1',
+        `route add default via ${CLIENT_LINK6}1`,
       ],
       client,
     );
@@ -142,12 +152,12 @@ export async function openNodes(subnets: readonly string[]): Promise<Nodes> {
       const { ask, end } = await startNode(program, names[index]!);
       ends.push(end);
       const accessAddresses = index === 0 ? { accessAddresses: ['198.19.0.1'] } : {};
-      const { id, underlay } = await ask<{ id: string; underlay: string }>('open', {
+      const { id, underlay, subnet6 } = await ask<{ id: string; underlay: string; subnet6: string }>('open', {
         cidr: subnet,
         ...accessAddresses,
       });
       nodes.push({
-        ...{ subnet, id, underlay, netns: names[index]! },
+        ...{ subnet, subnet6, id, underlay, netns: names[index]! },
         attach: (slot, port, name) => ask('attach', { slot, port, name }),
         detach: ({ uid }) => ask('detach', { uid }),
         setPeers: (peers) => ask('setPeers', { peers }),
