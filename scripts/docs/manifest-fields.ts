@@ -67,6 +67,12 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.vm.cpuModel':
       '`portable` (default): the same on unlike hosts, so that the guest can move. `host`: all that this one has.',
     'spec.vm.cdrom': 'Name of an ISO image. It is started from while the disk has nothing to start.',
+    'spec.vm.networks':
+      'Further network cards, at most 7, each on a network that the node has by `--network NAME=BRIDGE`.',
+    'spec.vm.networks[].name': 'Name of the network.',
+    'spec.vm.networks[].address':
+      'IPv4 with its prefix, as `192.168.7.10/24`. Default: by DHCP of that network.',
+    'spec.vm.networks[].mac': 'Default: one of its own, drawn from the instance and the network.',
     'spec.vm.boot':
       'A kernel in place of what the disk would start: without firmware and loader it is up much sooner. Not with UEFI.',
     'spec.vm.boot.kernel':

@@ -1,5 +1,5 @@
 /** Network interfaces of the host as /sys/class/net shows them: reads only, and starts no program. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 
 const FOLDER = '/sys/class/net';
@@ -18,6 +18,7 @@ export interface LinkState {
   readonly alias: string;
   /** The bridge that it is a port of. */
   readonly bridge?: string;
+  readonly isBridge: boolean;
   readonly up: boolean;
   readonly mac: string;
   readonly mtu: number;
@@ -38,6 +39,7 @@ export function linkState(name: string): LinkState | undefined {
     name,
     alias: readAttribute(name, 'ifalias') ?? '',
     ...(bridge === undefined ? {} : { bridge }),
+    isBridge: existsSync(`${FOLDER}/${name}/bridge`),
     up: (Number.parseInt(flags, 16) & IFF_UP) !== 0,
     mac: readAttribute(name, 'address') ?? '',
     mtu: Number(readAttribute(name, 'mtu') ?? 0),

@@ -6,6 +6,7 @@ export * from './guest-defaults.ts';
 export * from './guest-words.ts';
 export * from './ids.ts';
 export * from './ipv6.ts';
+export * from './network-cards.ts';
 export * from './phases.ts';
 export * from './runtime-kinds.ts';
 export type * from './schema/index.ts';

@@ -2,6 +2,7 @@
  * The numbers of a node network: which address and which MAC a slot has. Pure.
  * The first address is the gateway (the bridge), the last is broadcast; a slot counts from 0.
  */
+import { createHash } from 'node:crypto';
 import type { Identity } from '@skerry/host';
 import { SkerryError } from '@skerry/model';
 
@@ -70,3 +71,9 @@ export function macOfSlot(identity: Identity, slot: number): string {
 
 /** Of the bridge: a slot that no guest can have. */
 export const bridgeMac = (identity: Identity): string => macOfSlot(identity, 0xffff);
+
+/** Of a card on a network that other nodes and machines share: drawn from the guest, so it stays where the guest moves. */
+export function cardMac(uid: string, network: string): string {
+  const bytes = createHash('sha256').update(`${uid} ${network}`).digest().subarray(0, 5);
+  return ['02', ...Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))].join(':'); // locally administered
+}

@@ -1,6 +1,7 @@
 export {
   addressOfSlot,
   bridgeMac,
+  cardMac,
   macOfSlot,
   parseSubnet,
   type Subnet,

@@ -15,11 +15,12 @@ import {
 import { SkerryError } from '@skerry/model';
 import { bridgeMac, type Subnet } from './addressing.ts';
 import type { Subnet6 } from './addressing6.ts';
+import { bridgeOf } from './bridges.ts';
 import { bridgedRules } from './forwarding.ts';
 import { turnOnIpv6 } from './inside-ipv6.ts';
 import type { HostLines } from './linux-host.ts';
-import { attachLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
-import { deviceOf, elementScript } from './linux-rules.ts';
+import { attachLines, cardLines, insideLines, netnsName, shaperOf, shapingLines } from './linux-links.ts';
+import { cardDevice, deviceOf, elementScript } from './linux-rules.ts';
 import type { NameServer } from './name-server.ts';
 import type { Attachment, AttachRequest } from './port.ts';
 import { claimPorts, releasePorts } from './port-claims.ts';
@@ -45,12 +46,14 @@ export interface GuestsOptions {
   readonly lines: HostLines;
   readonly names: NameServer;
   readonly mtu: () => number;
+  /** Of the node's operator: name of a network -> bridge. */
+  readonly bridges: Readonly<Record<string, string>>;
   /** Makes all rules of the data folder anew, with these guests: somebody took them away. */
   readonly renew: (guests: readonly AttachRequest[]) => Promise<void>;
 }
 
 export function createGuests(options: GuestsOptions): Guests {
-  const { identity, subnet, subnet6, lines, names, mtu, renew } = options;
+  const { identity, subnet, subnet6, lines, names, mtu, bridges, renew } = options;
   const guests = new Map<string, AttachRequest>();
   const last = new Map<string, Promise<unknown>>();
 
@@ -113,6 +116,23 @@ export function createGuests(options: GuestsOptions): Guests {
     await lines.tc(tc);
   };
 
+  /** Errors: host_missing for a network that the node has not, or whose bridge is gone. */
+  const furtherLines = ({ uid, slot, cards = [] }: AttachRequest) =>
+    cards.flatMap(({ network }, index) => {
+      const bridge = bridgeOf(bridges, network);
+      const device = cardDevice(identity, slot, index);
+      return cardLines(device, uid, bridge, linkState(device), OWNER);
+    });
+  /** Cards of before that are no more. */
+  const dropCards = async (before: AttachRequest | undefined, after: AttachRequest) => {
+    const kept = after.cards?.length ?? 0;
+    const gone = (before?.cards ?? [])
+      .slice(kept)
+      .map((_, at) => cardDevice(identity, after.slot, kept + at));
+    const devices = gone.filter((device) => linkState(device)?.alias === after.uid);
+    if (devices.length > 0) await lines.remove({ netns: [], devices });
+  };
+
   const wire = async (request: AttachRequest, made: () => void) => {
     const device = deviceOf(identity, request);
     const netns = netnsName(identity, request.uid);
@@ -121,7 +141,7 @@ export function createGuests(options: GuestsOptions): Guests {
       netns: request.kind === 'netns' && netnsExists(netns),
       bridgedRules: bridgedRules(),
     };
-    await lines.ip(attachLines(identity, request, mtu(), found, OWNER));
+    await lines.ip([...attachLines(identity, request, mtu(), found, OWNER), ...furtherLines(request)]);
     made();
     const insideAll = async () => {
       if (request.kind !== 'netns') return;
@@ -169,7 +189,12 @@ export function createGuests(options: GuestsOptions): Guests {
       mtu: mtu(),
       ...(v6 && { v6 }),
     };
-    if (request.kind === 'tap') return { ...addressing, kind: 'tap', device: deviceOf(identity, request) };
+    if (request.kind === 'tap') {
+      const cards = request.cards?.map((card, index) => ({
+        ...{ ...card, device: cardDevice(identity, request.slot, index) },
+      }));
+      return { ...addressing, kind: 'tap', device: deviceOf(identity, request), ...(cards && { cards }) };
+    }
     const netns = netnsName(identity, uid);
     return { ...addressing, kind: 'netns', netns, path: netnsPath(netns) };
   };
@@ -186,6 +211,7 @@ export function createGuests(options: GuestsOptions): Guests {
         if (before && deviceOf(identity, before) !== deviceOf(identity, request)) {
           await lines.remove({ netns: [], devices: devicesOf(request.uid) });
         }
+        await dropCards(before, request);
         names.add(request);
         const outcomes = await Promise.allSettled([
           change(replaceScript(before, request)),

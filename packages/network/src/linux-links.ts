@@ -102,6 +102,24 @@ export function attachLines(
   return lines;
 }
 
+/** What is missing of one further card. `bridge` is there. */
+export function cardLines(
+  device: string,
+  uid: string,
+  bridge: { readonly name: string; readonly mtu: number },
+  link: LinkState | undefined,
+  owner: TapOwner,
+): string[] {
+  const isOurs = link?.alias === uid;
+  return [
+    ...(link && !isOurs ? [`link del dev ${device}`] : []),
+    ...(isOurs ? [] : [`tuntap add dev ${device} mode tap user ${owner.uid} group ${owner.gid}`]),
+    ...(isOurs && link.bridge === bridge.name && link.up
+      ? []
+      : [`link set dev ${device} alias ${uid} mtu ${bridge.mtu} master ${bridge.name} addrgenmode none up`]),
+  ];
+}
+
 type Inside = Pick<Attachment, 'address' | 'prefixLength' | 'gateway' | 'v6'>;
 
 /** Inside the namespace; every line may be repeated. */

@@ -4,7 +4,7 @@
  *   table inet    NAT outwards, published ports (prerouting for others, output for the host itself), what guests may
  *                 reach of the host, which forwarded packets may come in, what the overlay may carry
  *   table bridge  each port of the bridge may use one MAC and one address: what it says of itself is checked before
- *                 anything learns from it
+ *                 anything learns from it; a further card, on a bridge of the operator's, may use one MAC
  *
  * Published ports live in maps, so that a change is one element and never a rule.
  *
@@ -31,6 +31,10 @@ export const NO_PEERS: PeerRules = { ways: [], underlays: [] };
 export const deviceOf = (identity: Identity, request: Pick<AttachRequest, 'kind' | 'slot'>): string =>
   interfaceName(identity, request.kind === 'netns' ? 'v' : 't', request.slot);
 
+/** Cards are counted from 1: `n`, the count, the slot. */
+export const cardDevice = (identity: Identity, slot: number, index: number): string =>
+  `${identity.interfacePrefix}n${index + 1}${slot.toString(36)}`;
+
 /** Elements of one guest, `add` or `delete`; deleting is first adding, for nft 1.0.6 has no delete-if-there. */
 export function elementScript(identity: Identity, verb: 'add' | 'delete', request: AttachRequest): string {
   const device = deviceOf(identity, request);
@@ -44,6 +48,10 @@ export function elementScript(identity: Identity, verb: 'add' | 'delete', reques
       `bridge ${identity.nftTable} addresses6 { "${device}" . ${mac} . ${address6} }`,
       `bridge ${identity.nftTable} targets6 { "${device}" . 0x${ipv6Hex(address6)} }`,
       `inet ${identity.nftTable} guests6 { ${address6} }`,
+    );
+  for (const [index, { mac: own }] of (request.cards ?? []).entries())
+    elements.push(
+      `bridge ${identity.nftTable} macs { "${cardDevice(identity, request.slot, index)}" . ${own} }`,
     );
   for (const { protocol, publish, port } of request.ports) {
     if (publish === undefined) continue;
@@ -205,6 +213,7 @@ table bridge ${nftTable} {
     comment "before br_netfilter (-200 and later) shows the frame to other tables"
     iifname "${interfacePrefix}v*" jump identified
     iifname "${interfacePrefix}t*" jump identified
+    iifname "${interfacePrefix}n*" jump own_mac
   }
   chain neighbours6 {
     comment "the target of an answer is at byte 8 (RFC 4861, 4.4); in pieces none of it may come (RFC 6980)"
@@ -223,6 +232,10 @@ table bridge ${nftTable} {
     ether type ip iifname . ether saddr @macs ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
     ether type ip6 iifname . ether saddr . ip6 saddr @addresses6 goto neighbours6
     ether type ip6 ip6 saddr :: drop comment "before a machine knows its address: nothing that anybody needs"
+    counter name spoofed drop
+  }
+  chain own_mac {
+    iifname . ether saddr @macs accept
     counter name spoofed drop
   }
 }

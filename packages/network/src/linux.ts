@@ -9,6 +9,7 @@ import { type Identity, ipJson, ipv6Works, linkState, listLinks, listNetns, netn
 import { SkerryError } from '@skerry/model';
 import { parseSubnet } from './addressing.ts';
 import { type Subnet6, subnet6Of } from './addressing6.ts';
+import { findBridges } from './bridges.ts';
 import {
   bridgedRules,
   enableForwarding,
@@ -22,7 +23,7 @@ import { createHostLines } from './linux-host.ts';
 import { bridgeLines, bridgeLines6, neighbourLine, netnsName, portLines, shaperOf } from './linux-links.ts';
 import { createOverlay, type Overlay } from './linux-overlay.ts';
 import { probeNetwork } from './linux-probe.ts';
-import { deviceOf, type PeerRules, removeTablesScript, tableScript } from './linux-rules.ts';
+import { cardDevice, deviceOf, type PeerRules, removeTablesScript, tableScript } from './linux-rules.ts';
 import { createServices } from './linux-services.ts';
 import { createNameServer } from './name-server.ts';
 import { OVERLAY_BYTES, overlayDevice } from './peers.ts';
@@ -46,6 +47,8 @@ export interface LinuxNetworkOptions {
   readonly underlay?: string;
   /** Addresses of the node at which clients ask for names. Default: none, only guests are answered. */
   readonly accessAddresses?: readonly string[];
+  /** Names of networks, with the bridge of each, which others made and keep. */
+  readonly bridges?: Readonly<Record<string, string>>;
   /** How often it is looked whether the name server lives. Default 2000. */
   readonly watchMs?: number;
 }
@@ -112,7 +115,7 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     renew: (rules) => renew(guests.all(), rules),
   });
   const guests = createGuests({
-    ...{ identity, subnet, subnet6, lines, names, mtu: () => mtu },
+    ...{ identity, subnet, subnet6, lines, names, mtu: () => mtu, bridges: options.bridges ?? {} },
     renew: (staying) => renew(staying, overlay.rules()),
   });
   const services = createServices({ identity, subnet, subnet6, lines, logger });
@@ -127,6 +130,8 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     const devices = new Map<string, string>(); // name -> uid
     for (const guest of keep) {
       devices.set(deviceOf(identity, guest), guest.uid);
+      for (const index of (guest.cards ?? []).keys())
+        devices.set(cardDevice(identity, guest.slot, index), guest.uid);
       if (guest.bandwidth?.outBps !== undefined) devices.set(shaperOf(identity, guest.slot), guest.uid);
     }
     const namespaces = new Set(keep.map((guest) => netnsName(identity, guest.uid)));
@@ -205,6 +210,7 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     get subnet6() {
       return network6?.cidr;
     },
+    networks: Object.keys(options.bridges ?? {}),
     async start(keep, signal) {
       if (process.getuid?.() !== 0) {
         throw new SkerryError('host_missing', 'the node network needs root: start skerry with sudo');
@@ -264,7 +270,10 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     underlay: async (signal) =>
       options.underlay ?? (await outwardAddress(signal)) ?? (await anyAddress(signal)),
     counters: async (uid) => guests.counters(uid),
-    probe: (signal) => probeNetwork(identity, subnet, network6, names, signal),
+    probe: async (signal) => [
+      ...(await probeNetwork(identity, subnet, network6, names, signal)),
+      ...findBridges(options.bridges ?? {}),
+    ],
     async stop() {
       await stopWatching();
       await names.stop();

@@ -12,6 +12,18 @@ export interface PublishedPort {
   readonly publish?: number;
 }
 
+export interface CardRequest {
+  /** A name that the node gives to a bridge of its operator. */
+  readonly network: string;
+  readonly mac: string;
+  /** IPv4 with the length of its prefix; absent: the guest asks by DHCP. The bridge does not check it. */
+  readonly address?: string;
+}
+export interface Card extends CardRequest {
+  /** Its tap. */
+  readonly device: string;
+}
+
 export interface AttachRequest {
   readonly uid: Id<'instance'>;
   /** DNS name of the guest on the node network: the instance's name. */
@@ -24,6 +36,8 @@ export interface AttachRequest {
   readonly address6?: string;
   readonly mac: string;
   readonly ports: readonly PublishedPort[];
+  /** Of a `tap`: further cards, each on a network of the node that has a name. */
+  readonly cards?: readonly CardRequest[];
   readonly bandwidth?: { readonly inBps?: BitsPerSecond; readonly outBps?: BitsPerSecond };
 }
 
@@ -48,7 +62,7 @@ interface Addressing {
 }
 export type Attachment =
   | (Addressing & { readonly kind: 'netns'; readonly netns: string; readonly path: string })
-  | (Addressing & { readonly kind: 'tap'; readonly device: string });
+  | (Addressing & { readonly kind: 'tap'; readonly device: string; readonly cards?: readonly Card[] });
 
 /** Another node whose guests are to be reached from here. */
 export interface OverlayPeer {
@@ -98,6 +112,8 @@ export interface NodeNetwork {
   readonly subnet: string;
   /** The /64 of IPv6 beside it. Undefined: the host has no IPv6, or packets here are too small for it. */
   readonly subnet6: string | undefined;
+  /** Names of the networks that cards may be on. */
+  readonly networks: readonly string[];
   /** Bridge, table, name server; removes what no instance of `keep` owns (left by a crash), by our prefix only. */
   start(keep: readonly AttachRequest[], signal: AbortSignal): Promise<void>;
   /** Errors: port_taken (names the port), host_command_failed. Nothing is left of a failed one. */

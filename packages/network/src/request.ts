@@ -1,5 +1,5 @@
 /** Checks what goes into lines and scripts: nothing that is not of the expected form gets that far. */
-import { isName, SkerryError } from '@skerry/model';
+import { isInterfaceAddress, isName, MOST_CARDS, SkerryError } from '@skerry/model';
 import { type Subnet, toNumber } from './addressing.ts';
 import { address6Of, type Subnet6 } from './addressing6.ts';
 import type { AttachRequest } from './port.ts';
@@ -23,6 +23,13 @@ export function checkRequest(request: AttachRequest, subnet: Subnet, subnet6: Su
   if (!Number.isInteger(request.slot) || request.slot < 0 || request.slot >= 36 ** 3) {
     throw wrong('slot', request.slot);
   }
+  for (const [index, { mac, address }] of (request.cards ?? []).entries()) {
+    if (index >= MOST_CARDS) throw wrong('cards', index + 1);
+    if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(mac)) throw wrong(`cards[${index}].mac`, mac);
+    if (address !== undefined && !isInterfaceAddress(address))
+      throw wrong(`cards[${index}].address`, address);
+  }
+  if (request.cards && request.kind !== 'tap') throw wrong('kind', request.kind);
   const place = toNumber(request.address) - toNumber(subnet.network);
   if (place < 2 || place >= subnet.slots + 2) throw wrong('address', request.address);
   // one of each for a guest: what the rules know it by, and what others reckon from its IPv4 address

@@ -61,6 +61,7 @@ export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
   return {
     subnet: subnet.cidr,
     subnet6: subnet6.cidr,
+    networks: [],
     async start(keep) {
       guests.clear();
       for (const guest of keep) guests.set(guest.uid, guest);

@@ -2,14 +2,14 @@
  * skerry-run: the parent of one QEMU, so that the guest outlives the agent and its end is never lost.
  *
  *   skerry-run --folder RUN --log DIR --uid N --gid N [--group N] [--tap NAME] [--cgroup PROCS-FILE]...
- *              [--open FILE | --disk FILE | --listen NAME | --swtpm DIR]... [--vnc NAME] [--mark TEXT] [--pages small] [--frames plain]
+ *              [--open FILE | --disk FILE | --card TAP | --listen NAME | --swtpm DIR]... [--vnc NAME] [--mark TEXT] [--pages small] [--frames plain]
  *              [--end-limit MS] -- qemu ARG...
  *
  * It goes to the background, takes RUN/lock (one supervisor for a guest), enters the cgroups (QEMU alone those of the
  * processor, right after its start), opens what QEMU may not open itself, and starts QEMU as N:N with no new privileges and nothing else open:
  *   fd 3  the guest's serial console (a socket pair)   fd 4  the tap             fd 5  RUN/qmp, listening
  *   fd 6  our own line to QEMU's monitor               fd 7  and on, in their order: each --open (to read: QEMU takes
- *   /proc/self/fd/7), --disk (to read and write), --listen (a socket RUN/NAME, listening), --swtpm (the line to a TPM that
+ *   /proc/self/fd/7), --disk (to read and write), --card (a further tap), --listen (a socket RUN/NAME, listening), --swtpm (the line to a TPM that
  *   is started as N:N in DIR with --mark as its name, and ends with QEMU)
  * Then it ends in the foreground: status 0 when QEMU was started, else a sentence on stderr.
  *
@@ -89,8 +89,8 @@ static void read_arguments(struct request *to, int argc, char **argv) {
     else if (!strcmp(name, "--vnc")) to->vnc = value;
     else if (!strcmp(name, "--mark")) to->mark = value;
     else if (!strcmp(name, "--end-limit")) end_limit_ms = atoll(value);
-    else if (to->file_count < FILES && (!strcmp(name, "--open") || !strcmp(name, "--disk") || !strcmp(name, "--listen") ||
-                                        !strcmp(name, "--swtpm")))
+    else if (to->file_count < FILES && (!strcmp(name, "--open") || !strcmp(name, "--disk") || !strcmp(name, "--card") ||
+                                        !strcmp(name, "--listen") || !strcmp(name, "--swtpm")))
       to->files[to->file_count++] = (struct file){name[2], value};
     else at = argc;
   }
@@ -189,6 +189,7 @@ static int start_swtpm(const struct request *want, const char *folder, int error
 
 static int hand_over(const struct request *want, const struct file *file, int error_pipe) {
   if (file->kind == 'l') return listen_at(file->name);
+  if (file->kind == 'c') return open_tap(file->name, 0);
   if (file->kind == 's') return start_swtpm(want, file->name, error_pipe);
   int fd = open(file->name, (file->kind == 'd' ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   if (fd < 0) die(file->name);

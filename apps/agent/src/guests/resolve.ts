@@ -18,7 +18,7 @@ import {
   type RuntimeKind,
   type WorkloadSpec,
 } from '@skerry/model';
-import type { Attachment, AttachRequest } from '@skerry/network';
+import { type Attachment, type AttachRequest, cardMac } from '@skerry/network';
 import type { HealthPolicy, RestartPolicy } from '@skerry/reconcile';
 import type { GuestSpec, VmGuest } from '@skerry/runtimes';
 
@@ -56,6 +56,10 @@ export function attachRequestOf(desired: DesiredInstance): AttachRequest | undef
   const { template, network } = desired.spec;
   if (!network || template.runtime === 'sim') return undefined;
   const bandwidth = template.resources?.bandwidth;
+  const cards = template.vm?.networks?.map(({ name, address, mac = cardMac(desired.uid, name) }) => ({
+    ...{ network: name, mac },
+    ...(address !== undefined && { address }),
+  }));
   return {
     uid: desired.uid,
     hostname: desired.name,
@@ -70,6 +74,7 @@ export function attachRequestOf(desired: DesiredInstance): AttachRequest | undef
       protocol: protocol ?? 'tcp',
       ...(publish === undefined ? {} : { publish }),
     })),
+    ...(cards && { cards }),
     ...(bandwidth && {
       bandwidth: {
         ...(bandwidth.in === undefined ? {} : { inBps: parseBandwidth(bandwidth.in) }),

@@ -47,6 +47,7 @@ export async function nodeReport(options: NodeReportOptions, signal: AbortSignal
       subnet: options.network.subnet,
       ...(options.network.subnet6 !== undefined && { subnet6: options.network.subnet6 }),
       ...(underlay !== undefined && { underlay }),
+      ...(options.network.networks.length > 0 && { networks: [...options.network.networks] }),
       findings,
     },
     overheadBytes: Object.fromEntries(

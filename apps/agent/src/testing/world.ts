@@ -174,6 +174,7 @@ export class World {
       },
     });
     return {
+      networks: [],
       subnet: `${SUBNET}.0/24`,
       subnet6: undefined,
       start: async (keep) => verbs.start(keep),

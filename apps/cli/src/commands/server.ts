@@ -20,6 +20,7 @@ interface UpOptions {
   readonly lostAfter?: number;
   readonly underlay?: string;
   readonly access?: readonly string[];
+  readonly network?: readonly { readonly name: string; readonly bridge: string }[];
   readonly accessInterface?: readonly { readonly interface: string; readonly accessPoint: string }[];
 }
 
@@ -40,6 +41,19 @@ const access = () =>
     '--access <address>',
     'an address of this machine at which clients ask for the names of services; may be given several times',
   ).argParser((text: string, before: readonly string[] = []) => [...before, ipv4(text)]);
+
+const network = () =>
+  new Option(
+    '--network <name=bridge>',
+    'virtual machines may have a card on this bridge, by that name in their manifest; may be given several times',
+  ).argParser((text: string, before: UpOptions['network'] = []) => {
+    const [, name, bridge] = /^([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)=([^\s/=]{1,15})$/.exec(text) ?? [];
+    if (name === undefined || bridge === undefined)
+      throw new InvalidArgumentError('it must be a name and a bridge, as plant=br-plant');
+    if (before.some((one) => one.name === name))
+      throw new InvalidArgumentError(`the network ${name} is given twice`);
+    return [...before, { name, bridge }];
+  });
 
 const accessInterface = () =>
   new Option(
@@ -67,6 +81,7 @@ export function registerServer(program: Command, context: Context): void {
     .addOption(underlay())
     .addOption(access())
     .addOption(accessInterface())
+    .addOption(network())
     .action((options: UpOptions) => serve('up', options));
 
   program
@@ -92,6 +107,7 @@ export function registerServer(program: Command, context: Context): void {
     .addOption(underlay())
     .addOption(access())
     .addOption(accessInterface())
+    .addOption(network())
     .addOption(
       new Option('--sim <count>', 'so many simulated nodes, for scale tests and development')
         .argParser(count)

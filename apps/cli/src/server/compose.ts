@@ -56,6 +56,8 @@ export interface NodeOptions extends EngineOptions {
   readonly underlay?: string;
   /** Addresses of this machine at which clients ask for the names of services. */
   readonly access?: readonly string[];
+  /** Networks besides the node network, each a bridge of this machine. */
+  readonly network?: readonly { readonly name: string; readonly bridge: string }[];
   /** Interfaces at which clients are seen that come through an access point. */
   readonly accessInterface?: readonly { readonly interface: string; readonly accessPoint: string }[];
   /** Default: `local`. */
@@ -80,6 +82,7 @@ export async function composeNode(
     ...{ identity, subnet, logger: logger.child({ room: 'network' }) },
     ...(options.underlay === undefined ? {} : { underlay: options.underlay }),
     accessAddresses: options.access ?? [],
+    bridges: Object.fromEntries((options.network ?? []).map(({ name, bridge }) => [name, bridge])),
   });
   const volumes = createVolumes(identity);
   const runtimes: Runtime[] = [

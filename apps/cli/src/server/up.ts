@@ -229,6 +229,7 @@ export async function startDetached(
     ...(options.alone ? ['--alone'] : []),
     ...(options.underlay === undefined ? [] : ['--underlay', options.underlay]),
     ...(options.access ?? []).flatMap((address) => ['--access', address]),
+    ...(options.network ?? []).flatMap((one) => ['--network', `${one.name}=${one.bridge}`]),
     ...(options.accessInterface ?? []).flatMap((one) => [
       '--access-interface',
       `${one.interface}=${one.accessPoint}`,

@@ -55,6 +55,7 @@ const fleetNode = (node: Node, overheads: Overheads): FleetNode => ({
   taints: (node.spec.taints ?? []).map(({ key, value }) => ({ key, ...(value !== undefined && { value }) })),
   runtimes: runtimesOf(node, overheads),
   lacks: lacksOf(node),
+  ...(node.status.networks && { networks: node.status.networks }),
   cpus: node.status.capacity.cpus,
   cpuOvercommit: CPU_OVERCOMMIT,
   memoryBytes: node.status.capacity.memoryBytes,

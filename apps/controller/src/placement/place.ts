@@ -129,6 +129,7 @@ const ERROR_OF: Readonly<
   unschedulable: 'unavailable',
   runtime: 'unsupported',
   acceleration: 'unsupported',
+  network: 'unsupported',
   selector: 'unsupported',
   taint: 'unsupported',
   other_site: 'unsupported',
@@ -147,6 +148,7 @@ const ERROR_OF: Readonly<
 const FIELD_OF: Readonly<Partial<Record<ReasonCode, string>>> = {
   runtime: 'spec.runtime',
   acceleration: 'spec.placement.accelerated',
+  network: 'spec.vm.networks',
   selector: 'spec.placement.nodeSelector',
   taint: 'spec.placement.tolerations',
   latency: 'spec.placement.maxLatency',

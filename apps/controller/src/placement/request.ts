@@ -72,6 +72,7 @@ export function requestOf(draft: Draft, view: View, asked: Asked): PlaceRequest 
       key,
       ...(value !== undefined && { value }),
     })),
+    ...(spec.vm?.networks && { networks: spec.vm.networks.map((one) => one.name) }),
     ...(placement?.accelerated && { accelerated: true }),
     ...(placement?.spread && { spread: placement.spread }),
     ...(maxLatency !== undefined && { maxLatencyMs: parseMillis(maxLatency) }),

@@ -70,6 +70,11 @@ export const NodeStatus = Type.Object({
       description: 'IPv4 address at which other nodes reach it, for packets between their guests',
     }),
   ),
+  networks: Type.Optional(
+    Type.Array(Name, {
+      description: 'Besides the node network: those that virtual machines may have a card on',
+    }),
+  ),
   capacity: Type.Object({ cpus: Type.Number(), memoryBytes: Type.Integer(), diskBytes: Type.Integer() }),
   allocated: Type.Object({ cpus: Type.Number(), memoryBytes: Type.Integer(), instances: Type.Integer() }),
   findings: Type.Array(Finding),

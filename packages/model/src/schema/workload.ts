@@ -1,5 +1,6 @@
 /** Workload: what a user asks for. `spec` is the manifest's; `control` belongs to the verbs start, stop and restart. */
 import Type, { type Static } from 'typebox';
+import { MOST_CARDS } from '../network-cards.ts';
 import { RUNTIME_KINDS } from '../runtime-kinds.ts';
 import {
   API_VERSION,
@@ -114,6 +115,27 @@ export const DirectBoot = Type.Object(
   closed,
 );
 
+/** A card beside the one on the node network. */
+export const NetworkCard = Type.Object(
+  {
+    name: Name,
+    address: Type.Optional(
+      Type.String({
+        pattern: '^\\d+(\\.\\d+){3}/\\d+$',
+        description: 'IPv4 with its prefix: 192.168.7.10/24. Default: by DHCP of that network',
+      }),
+    ),
+    mac: Type.Optional(
+      Type.String({
+        // an address of one card: the lowest bit of the first byte is 0 (IEEE 802)
+        pattern: '^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$',
+        description: 'Default: one of its own that stays with the instance',
+      }),
+    ),
+  },
+  closed,
+);
+
 /** What only a virtual machine has. */
 export const VmOptions = Type.Object(
   {
@@ -131,6 +153,12 @@ export const VmOptions = Type.Object(
       Type.String({ minLength: 1, maxLength: 512, description: 'An ISO image in the image store' }),
     ),
     boot: Type.Optional(DirectBoot),
+    networks: Type.Optional(
+      Type.Array(NetworkCard, {
+        maxItems: MOST_CARDS,
+        description: 'Further cards, each on a network that nodes have by `--network NAME=BRIDGE`',
+      }),
+    ),
     cloudInit: Type.Optional(CloudInit),
   },
   closed,

@@ -55,17 +55,19 @@ export interface BedOptions {
   /** Default: chosen as a data folder's is. */
   readonly cidr?: string;
   readonly accessAddresses?: readonly string[];
+  readonly bridges?: Readonly<Record<string, string>>;
 }
 
 /** By default no network looks after its name server: several on one data folder, as after a crash, would quarrel. */
 export async function openBed(options: BedOptions = {}): Promise<Bed> {
-  const { watchMs = 3_600_000, accessAddresses = [] } = options;
+  const { watchMs = 3_600_000, accessAddresses = [], bridges = {} } = options;
   const dataDir = mkdtempSync(join(tmpdir(), 'skerry-network-'));
   const identity = identityOf(randomBytes(4).toString('hex'), dataDir);
   const cidr = options.cidr ?? (await chooseSubnet(identity, limit()));
   const subnet = parseSubnet(cidr);
   const subnet6 = subnet6Of(identity, subnet);
-  const make = () => createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs, accessAddresses });
+  const make = () =>
+    createLinuxNetwork({ identity, subnet: cidr, logger: silent, watchMs, accessAddresses, bridges });
   const made = [make()];
   await made[0]!.start([], limit());
   return {

@@ -26,6 +26,8 @@ export interface FleetNode {
   readonly runtimes: Readonly<Partial<Record<RuntimeKind, NodeRuntime>>>;
   /** Why a runtime is missing, to be told to people: `/dev/kvm is not there`. */
   readonly lacks?: Readonly<Partial<Record<RuntimeKind, string>>>;
+  /** Networks that a guest may have a further card on. */
+  readonly networks?: readonly string[];
   readonly cpus: number;
   /** Times that each processor is promised; default 1. */
   readonly cpuOvercommit?: number;

@@ -38,6 +38,8 @@ const repeller = (context: Context, node: number) =>
   );
 const takenPort = ({ fleet, request }: Context, node: number) =>
   request.ports?.find((port) => fleet.portOwner(node, port) !== undefined);
+const missingNetwork = ({ fleet, request }: Context, node: number) =>
+  request.networks?.find((name) => !fleet.node(node).networks?.includes(name));
 const positive = (value: number) => Math.max(0, value);
 
 export const CHECKS: readonly Check[] = [
@@ -71,6 +73,14 @@ export const CHECKS: readonly Check[] = [
       text: `${nameOf(context, node)} would emulate the processor of a guest of the runtime "${context.request.runtime}"`,
       numbers: { runtime: context.request.runtime },
     }),
+  },
+  {
+    code: 'network',
+    fails: (context, node) => missingNetwork(context, node) !== undefined,
+    tell: (context, node) => {
+      const network = missingNetwork(context, node)!;
+      return { text: `${nameOf(context, node)} has no network "${network}"`, numbers: { network } };
+    },
   },
   {
     code: 'selector',

@@ -25,6 +25,10 @@ export const REASONS = define({
     title: 'the node would have to emulate',
     remedy: 'Give the node its hardware acceleration, or do not ask for it.',
   },
+  network: {
+    title: 'the node does not have the network',
+    remedy: 'Start its agent with --network NAME=BRIDGE, or do without the card.',
+  },
   selector: {
     title: 'the node does not have the labels',
     remedy: 'Label a node so, or change placement.nodeSelector.',

@@ -17,6 +17,8 @@ export interface PlaceRequest {
   readonly runtime: RuntimeKind;
   /** Only where it runs on the hardware, not emulated. */
   readonly accelerated?: boolean;
+  /** All of these the node must have. */
+  readonly networks?: readonly string[];
   readonly cpus: number;
   /** Without the runtime's overhead. */
   readonly memoryBytes: number;

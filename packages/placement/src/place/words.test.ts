@@ -93,6 +93,19 @@ describe('what is told', () => {
     });
   });
 
+  it('goes only where the networks are that its cards stand on, and names the one that is missing', () => {
+    const { placer, node } = coast();
+    node('rack', 'centre', { networks: ['plant', 'office'] });
+    const carded = { ...request, networks: ['office'] };
+    expect(placer.place(carded)).toMatchObject({ node: 'rack' });
+    const { nodes } = placer.explain({ ...carded, networks: ['office', 'shore'] });
+    expect(nodes.flatMap(({ reasons }) => reasons.filter(({ code }) => code === 'network'))).toEqual([
+      expect.objectContaining({ text: 'box has no network "office"', numbers: { network: 'office' } }),
+      expect.objectContaining({ text: 'edge has no network "office"' }),
+      expect.objectContaining({ text: 'rack has no network "shore"' }),
+    ]);
+  });
+
   it('keeps apart what wants to be apart, in both directions, and together what wants to be together', () => {
     const { placer, fleet, node } = coast();
     node('edge', 'harbour');

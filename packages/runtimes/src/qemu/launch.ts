@@ -6,8 +6,8 @@ const START_LIMIT_MS = 15_000;
 
 /** What QEMU gets as file descriptors, from 7 on and in this order (native/skerry-run.c has what each is). */
 export interface HandedOver {
-  readonly as: 'open' | 'disk' | 'listen' | 'swtpm';
-  /** Absolute path; for `listen` a name in the run folder. */
+  readonly as: 'open' | 'disk' | 'card' | 'listen' | 'swtpm';
+  /** Absolute path; for `listen` a name in the run folder, for `card` the name of a tap. */
   readonly path: string;
 }
 

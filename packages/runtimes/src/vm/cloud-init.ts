@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { flawOfNetworkConfig, flawOfUserData } from '@skerry/contract/schema';
 import { SkerryError } from '@skerry/model';
+import type { Card } from '@skerry/network';
 import type { GuestSpec } from '../port.ts';
 
 export interface SeedFiles {
@@ -33,8 +34,22 @@ function networkConfig({ network, addressing }: GuestSpec): string | undefined {
           mtu,
         }
       : { dhcp4: true };
-  return JSON.stringify({ version: 2, ethernets: { net0: { ...card, ...settings } } });
+  const further = cardsOf(network).map(({ mac: own, address: fixed }, index) => [
+    `net${index + 1}`,
+    {
+      match: { macaddress: own },
+      optional: true, // nothing waits for a network that may have no DHCP
+      ...(fixed === undefined
+        ? { dhcp4: true, 'dhcp4-overrides': { 'use-routes': false } }
+        : { dhcp4: false, addresses: [fixed] }),
+    },
+  ]);
+  const ethernets = { net0: { ...card, ...settings }, ...Object.fromEntries(further) };
+  return JSON.stringify({ version: 2, ethernets });
 }
+
+const cardsOf = (network: GuestSpec['network']): readonly Card[] =>
+  network?.kind === 'tap' ? (network.cards ?? []) : [];
 
 const shortHash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
 
@@ -42,7 +57,8 @@ const shortHash = (text: string) => createHash('sha256').update(text).digest('he
 export function seedFiles(spec: GuestSpec): SeedFiles | undefined {
   const { vm, network, addressing } = spec;
   const told = vm?.cloudInit;
-  if (!told && !(network && addressing === 'static')) return undefined;
+  const isTold = network !== undefined && (addressing === 'static' || cardsOf(network).length > 0);
+  if (!told && !isTold) return undefined;
   if (told?.userData !== undefined) check('user data', flawOfUserData(told.userData));
   if (told?.networkConfig !== undefined)
     check('network configuration', flawOfNetworkConfig(told.networkConfig));

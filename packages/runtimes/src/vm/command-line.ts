@@ -30,6 +30,8 @@ export interface VmPlan {
   /** Folder of its state. */
   readonly tpm?: string;
   readonly mac?: string;
+  /** After the first one, in this order: names of their taps. */
+  readonly cards: readonly { readonly device: string; readonly mac: string }[];
   readonly display: boolean;
   /** The file that a screenshot is written to; belongs to the guests' user. */
   readonly screen: string;
@@ -116,6 +118,10 @@ export function vmCommand(plan: VmPlan): VmCommand {
   ];
   const agent = hands.fd('listen', AGENT);
   const tpm = plan.tpm === undefined ? undefined : hands.fd('swtpm', plan.tpm);
+  const cards = plan.cards.flatMap(({ device, mac }, index) => [
+    ...['-netdev', `tap,id=n${index + 1},fd=${hands.fd('card', device)}`],
+    ...['-device', `virtio-net-pci,romfile=,netdev=n${index + 1},mac=${mac}`],
+  ]);
   const memoryMiB = memoryMiBOf(plan.memoryBytes);
   const args = [
     ...['-nodefaults', '-no-user-config', '-display', 'none'],
@@ -136,6 +142,7 @@ export function vmCommand(plan: VmPlan): VmCommand {
     ...sets,
     ...blocks,
     ...devices(plan),
+    ...cards,
     ...['-chardev', `socket,id=${AGENT},fd=${agent},server=on,wait=off`],
     ...['-device', 'virtio-serial-pci'],
     ...['-device', `virtserialport,id=${AGENT},chardev=${AGENT},name=org.qemu.guest_agent.0`],

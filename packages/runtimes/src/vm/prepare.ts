@@ -112,6 +112,7 @@ export async function planVm(
       : {}),
     ...(spec.vm?.tpm ? { tpm: tpmOf(folder) } : {}),
     ...(spec.network ? { mac: spec.network.mac } : {}),
+    cards: spec.network?.kind === 'tap' ? (spec.network.cards ?? []) : [],
     ...(spec.vm?.boot ? { boot: await bootFiles(images, spec.vm.boot, arch) } : {}),
     display: spec.display === true,
   };
