@@ -148,6 +148,29 @@ test('a client finds a service by its name at the node that is nearest to it, wh
   expect(await service('phone-1')).toBe('hello-0 says hello\n');
 }, 60_000);
 
+test('IPv6 goes the same ways: a service by its name, after a handover, and around a cut link', async () => {
+  const service = async (from: string, ...more: string[]) => {
+    const url = 'http://hello.default.edge:8080/cgi-bin/whoami';
+    return (await lab.exec(from, 'curl', '-6', '-sS', '-m', '3', ...more, url)).stdout;
+  };
+  const hello6 = 'hello-0 says hello\n';
+  for (const from of ['phone-1', 'phone-2', 'laptop'])
+    await eventually(`${from} is answered`, async () => (await service(from)) === hello6);
+  const { stdout } = await lab.exec('phone-1', 'busybox', 'nslookup', 'hello.default.edge');
+  expect(stdout).toContain('fdd2:6dd7:ba15:1::');
+  await lab.lab('move', 'phone-1', 'quay-cell');
+  expect(await service('phone-1')).toBe(hello6);
+  await lab.lab('move', 'phone-1', 'tower-1');
+  expect(await service('phone-1')).toBe(hello6);
+  const ways = async () => (await lab.exec('quay-cell', 'ip', '-6', 'route')).stdout.match(/wire\d+/g);
+  const before = await ways();
+  expect(before!.length).toBeGreaterThan(0);
+  await lab.lab('cut', 'gate-hill');
+  expect(await service('phone-1')).toBe(hello6);
+  await lab.lab('heal', 'gate-hill');
+  expect(await ways()).toEqual(before);
+}, 60_000);
+
 test('a node that loses its power comes back with its guests', async () => {
   const node = await helloNode();
   await lab.lab('crash', node);
@@ -168,6 +191,8 @@ test('whatever of a lab was killed, up mends it', async () => {
   expect((await lab.try('exec', 'phone-1', '--', 'true')).code).toBe(1);
   await lab.lab('up', join(ROOT, 'examples/labs/harbour.yaml'));
   await expectRoundTrip('phone-1', 'distant-node', 2 * (2 + 25));
+  const six = ['curl', '-6', '-sS', '-m', '3', 'http://hello.default.edge:8080/cgi-bin/whoami'];
+  expect((await lab.exec('phone-1', ...six)).stdout).toBe('hello-0 says hello\n');
 }, 60_000);
 
 test('two labs do not meet, and one that changed its file is not mistaken for itself', async () => {

@@ -1,6 +1,9 @@
-/** The addresses of a lab: a subnet that derives from its identity and meets no network of this machine. */
+/**
+ * The addresses of a lab: a subnet that derives from its identity and meets no network of this machine; and one of IPv6 for each,
+ * which follows from it.
+ */
 import type { Identity } from '@skerry/host';
-import { SkerryError } from '@skerry/model';
+import { ipv6At, SkerryError } from '@skerry/model';
 import { overlapping, type Taken, takenRanges, toAddress, toNumber } from '@skerry/network';
 
 const PREFIX_LENGTH = 20; // 4094 addresses: more than a lab has parts
@@ -37,3 +40,9 @@ export function addressAt(subnet: string, index: number): string {
     throw new SkerryError('address_exhausted', `the lab's subnet ${subnet} has room for ${SIZE - 2}`);
   return toAddress(toNumber(subnet.split('/')[0]!) + index);
 }
+
+/** Unique local addresses (RFC 4193), of all labs: nothing of one leaves it. Each part's ends with its IPv4 address. */
+export const LAB_SUBNET6 = 'fdd2:6dd7:ba15:2::/64';
+/** Of the link (RFC 4291, 2.5.6): the same at every interface of a part, which is its neighbours' next step. */
+export const linkLocalOf = (address: string): string => ipv6At('fe80::/64', toNumber(address))!;
+export const address6Of = (address: string): string => ipv6At(LAB_SUBNET6, toNumber(address))!;

@@ -1,4 +1,5 @@
 /** The lines of ip(8) and nft(8) that make the parts of a lab. Pure: text out, nothing is run. Every line may be repeated. */
+import { DEFAULT6 } from './lines6.ts';
 import type { LabClient, LabPlan, Machine, Router } from './plan.ts';
 import type { Route } from './routes.ts';
 import type { LabState } from './state.ts';
@@ -21,7 +22,7 @@ export function machineLines(plan: LabPlan, machine: Machine, routerAddress: str
   return [
     'link set dev lo up',
     ...(machine.role === 'agent' ? [`addr replace ${plan.nearestNode}/32 dev lo`] : []),
-    'link set dev eth0 addrgenmode none up',
+    'link set dev eth0 up',
     `addr replace ${machine.address}/32 dev eth0`,
     ...[plan.subnet, ...strangers(plan)].map(
       (to) => `route replace ${to} via ${routerAddress} dev eth0 onlink`,
@@ -43,12 +44,19 @@ export const clientLines = (client: LabClient): string[] => [
 
 /** Inside a client, once `device` is there. */
 export const attachLines = (client: LabClient, device: string, routerAddress: string): string[] => [
-  `link set dev ${device} addrgenmode none up`,
+  `link set dev ${device} up`,
   `route replace default via ${routerAddress} dev ${device} onlink src ${client.address}`,
 ];
 
+const target = (to: string): string => {
+  if (to === 'default' || to === DEFAULT6) return to;
+  return to.includes(':') ? `${to}/128` : `${to}/32`;
+};
+/** That the next router is there, whatever other routes say; of an address of the link it goes without saying. */
+const needsOnlink = (via: string | undefined): boolean => via?.includes(':') === false;
+
 const words = ({ to, via, device }: Route): string =>
-  `${to === 'default' ? to : `${to}/32`}${via === undefined ? '' : ` via ${via}`} dev ${device}${via === undefined ? '' : ' onlink'} proto ${ROUTE_OWNER}`;
+  `${target(to)}${via === undefined ? '' : ` via ${via}`} dev ${device}${needsOnlink(via) ? ' onlink' : ''} proto ${ROUTE_OWNER}`;
 
 /** From the routes that a router has to those that it is to have. Additions first: no moment without a way. */
 export function routeLines(have: readonly Route[], want: readonly Route[]): string[] {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { routeLines } from './lines.ts';
+import { bothFamilies } from './lines6.ts';
 import type { LabPlan } from './plan.ts';
 import { type Attachments, type Route, routesOf, shortestWays } from './routes.ts';
 
@@ -157,6 +158,20 @@ test('a change of routes touches what changed and nothing else', () => {
     'route replace 10.0.0.1/32 dev c proto 177',
     'route del 10.0.0.2/32 via 10.0.0.9 dev b onlink proto 177',
   ]);
+});
+
+test('IPv6 goes the same ways', () => {
+  const routes = bothFamilies([
+    { to: '10.0.0.1', device: 'a' },
+    { to: 'default', via: '10.0.0.9', device: 'b' },
+  ]);
+  expect(routeLines([], routes)).toEqual([
+    'route replace 10.0.0.1/32 dev a proto 177',
+    'route replace fdd2:6dd7:ba15:2::a00:1/128 dev a proto 177',
+    'route replace default via 10.0.0.9 dev b onlink proto 177',
+    'route replace ::/0 via fe80::a00:9 dev b proto 177',
+  ]);
+  expect(routeLines(routes, routes)).toEqual([]);
 });
 
 test('equal latencies are decided by hops: 0.1 + 0.2 is no longer than 0.3', () => {

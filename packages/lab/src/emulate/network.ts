@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import {
   changeEmulatedLink,
   ipJson,
+  ipv6Works,
   listNetns,
   netnsPath,
   nftApply,
@@ -25,6 +26,16 @@ import {
   routerLines,
   shortLine,
 } from '../lines.ts';
+import {
+  attachLines6,
+  bothFamilies,
+  DEFAULT6,
+  FORWARDS6,
+  machineLines6,
+  own6,
+  QUIET6,
+  up6,
+} from '../lines6.ts';
 import {
   type LabClient,
   type LabPlan,
@@ -56,16 +67,20 @@ export const attachmentsOf = ({ plan, cuts, attached, off }: LabState): Attachme
   machines: new Set(plan.machines.map(({ name }) => name).filter((name) => !off.includes(name))),
 });
 
+const loopback = (part: { readonly address: string }): string[] => (ipv6Works() ? [own6(part, 'lo')] : []);
+
 /** The namespaces of routers, of clients, and of the machines that are on. */
 export async function ensureNamespaces({ state, signal }: Bench): Promise<void> {
   const { plan, off } = state;
   const there = new Set(listNetns(netnsPrefix(state.id)));
+  const [quiet, forwards6] = ipv6Works() ? [QUIET6, FORWARDS6] : [{}, {}];
   const parts = [
-    ...plan.routers.map((part) => ({ ...part, settings: { ...FORWARDS, ...EITHER_WAY } })),
-    ...plan.clients.map((part) => ({ ...part, settings: EITHER_WAY })),
-    ...plan.machines
-      .filter(({ name }) => !off.includes(name))
-      .map((part) => ({ ...part, settings: undefined })),
+    ...plan.routers.map((part) => ({
+      ...part,
+      settings: { ...FORWARDS, ...EITHER_WAY, ...quiet, ...forwards6 },
+    })),
+    ...plan.clients.map((part) => ({ ...part, settings: { ...EITHER_WAY, ...quiet } })),
+    ...plan.machines.filter(({ name }) => !off.includes(name)).map((part) => ({ ...part, settings: quiet })),
   ].filter(({ netns }) => !there.has(netns));
   await ip(
     parts.map(({ netns }) => `netns add ${netns}`),
@@ -73,12 +88,12 @@ export async function ensureNamespaces({ state, signal }: Bench): Promise<void> 
   );
   await Promise.all(
     parts.map(async ({ netns, settings }) => {
-      if (settings) await setNetnsSysctls(netnsPath(netns), settings, signal);
+      if (Object.keys(settings).length > 0) await setNetnsSysctls(netnsPath(netns), settings, signal);
     }),
   );
   await Promise.all([
-    ...plan.routers.map((router) => ip(routerLines(router), signal, router.netns)),
-    ...plan.clients.map((client) => ip(clientLines(client), signal, client.netns)),
+    ...plan.routers.map((router) => ip([...routerLines(router), ...loopback(router)], signal, router.netns)),
+    ...plan.clients.map((client) => ip([...clientLines(client), ...loopback(client)], signal, client.netns)),
   ]);
 }
 
@@ -114,8 +129,11 @@ export async function ensureWires({ folder, state, programs, signal }: Bench): P
         },
         signal,
       );
-      for (const netns of ends)
-        up.set(netns, [...(up.get(netns) ?? []), `link set dev ${device} addrgenmode none up`]);
+      for (const netns of ends) up.set(netns, [...(up.get(netns) ?? []), `link set dev ${device} up`]);
+      for (const name of ipv6Works() ? wire.between : []) {
+        const router = routerOf(plan, name);
+        up.get(router.netns)!.unshift(...up6(router, device));
+      }
     }),
   );
   await Promise.all([...up].map(([netns, lines]) => ip(lines, signal, netns)));
@@ -125,13 +143,24 @@ export function changeWire({ folder, state }: Bench, wire: Wire): void {
   changeEmulatedLink(folder.wire(wire.name), waysOf(state, wire));
 }
 
+/** A part at one of its interfaces. */
+const at = (device: string, part: { readonly address: string }): string[] =>
+  ipv6Works() ? up6(part, device) : [];
+
 /** The line of a machine to its site. */
 export async function connectMachine({ state, signal }: Bench, machine: Machine): Promise<void> {
   const site = routerOf(state.plan, machine.site);
   await ip([shortLine(site.netns, machine.device, machine.netns, 'eth0')], signal);
   await Promise.all([
-    ip([`link set dev ${machine.device} addrgenmode none up`], signal, site.netns),
-    ip(machineLines(state.plan, machine, site.address), signal, machine.netns),
+    ip([...at(machine.device, site), `link set dev ${machine.device} up`], signal, site.netns),
+    ip(
+      [
+        ...(ipv6Works() ? machineLines6(machine, site) : []),
+        ...machineLines(state.plan, machine, site.address),
+      ],
+      signal,
+      machine.netns,
+    ),
   ]);
 }
 
@@ -162,8 +191,8 @@ export async function drawLine(
 ): Promise<void> {
   const router = routerOf(state.plan, accessPoint);
   await ip([shortLine(router.netns, client.device, client.netns, own)], signal);
-  await ip([`link set dev ${client.device} addrgenmode none up`], signal, router.netns);
-  await ip([`link set dev ${own} addrgenmode none up`], signal, client.netns);
+  await ip([...at(client.device, router), `link set dev ${client.device} up`], signal, router.netns);
+  await ip([...at(own, client), `link set dev ${own} up`], signal, client.netns);
 }
 
 /** The client sends by this line from now on. */
@@ -172,8 +201,11 @@ export const sendBy = (
   client: LabClient,
   accessPoint: string,
   own: string,
-): Promise<void> =>
-  ip(attachLines(client, own, routerOf(state.plan, accessPoint).address), signal, client.netns);
+): Promise<void> => {
+  const router = routerOf(state.plan, accessPoint);
+  const lines6 = ipv6Works() ? attachLines6(client, own, router) : [];
+  return ip([...lines6, ...attachLines(client, own, router.address)], signal, client.netns);
+};
 
 /** Drops what arrives over wires that are cut; where nothing is, nothing is dropped. */
 export async function applyCuts({ state, signal }: Bench, routers: readonly string[]): Promise<void> {
@@ -192,17 +224,17 @@ interface RouteRow {
 
 /** What the routers have. */
 export async function readRoutes({ state, signal }: Bench): Promise<Map<string, Route[]>> {
+  const read = async (netns: string, family: '-4' | '-6') => {
+    const show = ['-n', netns, family, 'route', 'show', 'proto', `${ROUTE_OWNER}`];
+    return (await ipJson<RouteRow>(show, signal)).map(({ dst, gateway, dev }) => ({
+      ...{ to: family === '-6' && dst === 'default' ? DEFAULT6 : dst, device: dev },
+      ...(gateway === undefined ? {} : { via: gateway }),
+    }));
+  };
   const all = await Promise.all(
     state.plan.routers.map(async ({ name, netns }) => {
-      const rows = await ipJson<RouteRow>(
-        ['-n', netns, '-4', 'route', 'show', 'proto', `${ROUTE_OWNER}`],
-        signal,
-      );
-      const routes = rows.map(({ dst, gateway, dev }) => ({
-        ...{ to: dst, device: dev },
-        ...(gateway === undefined ? {} : { via: gateway }),
-      }));
-      return [name, routes] as const;
+      const [routes, routes6] = await Promise.all([read(netns, '-4'), ipv6Works() ? read(netns, '-6') : []]);
+      return [name, [...routes, ...routes6]] as [string, Route[]];
     }),
   );
   return new Map(all);
@@ -219,7 +251,8 @@ export async function applyRoutes(
 ): Promise<void> {
   const want = routesOf(state.plan, attachmentsOf(state));
   const apply = async ({ name, netns }: Router) => {
-    const lines = routeLines(have.get(name) ?? [], want.get(name) ?? []);
+    const ways = want.get(name) ?? [];
+    const lines = routeLines(have.get(name) ?? [], ipv6Works() ? bothFamilies(ways) : ways);
     if (lines.length > 0) await ip(lines, signal, netns, /No such process|Cannot find device/);
   };
   const isFirst = ({ name }: Router) => first.includes(name);
