@@ -187,6 +187,7 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   Client: {
     'spec.attachedTo':
       'The AccessPoint that it comes through. Changing it is a handover; absent: it is away.',
+    'spec.address6': 'An IPv6 address beside it: the client is known by both.',
     'spec.address':
       'Its IPv4 or IPv6 address, by which packets are known to be its own. No two clients have the same one.',
   },

@@ -57,6 +57,8 @@ export interface DesiredNetwork {
   readonly clients?: readonly {
     readonly name: string;
     readonly address: string;
+    /** It is known by this one, too. */
+    readonly address6?: string;
     /** Where it is attached. */
     readonly accessPoint?: string;
   }[];

@@ -129,6 +129,8 @@ function problemsOf({ manifest, lineOf }: ParsedManifest, file: LabFile): Proble
       needPoint('spec.attachedTo', spec.attachedTo);
       if (spec.address !== undefined && !isIPv4(spec.address))
         refuse('spec.address', `"${spec.address}" is no IPv4 address: those of a lab are`);
+      if (spec.address6 !== undefined)
+        refuse('spec.address6', 'of a client of a lab it follows from that of IPv4: leave it out');
       const twins = file.clients.filter((other) => other.spec.address === spec.address);
       if (spec.address !== undefined && twins.length > 1)
         refuse('spec.address', `two clients have the address ${spec.address}`);

@@ -108,6 +108,16 @@ test('another machine with its address is one that appears; what nobody answered
   expect(told).toHaveLength(2);
 });
 
+test('a client that is known by two addresses is told of once for each, until the controller agrees', async () => {
+  const second = { ...phone('reachable'), address: '2001:db8::7' };
+  for (const one of [phone('reachable'), second]) sightings.heard(one);
+  await pass(50);
+  expect(told.flat()).toHaveLength(2);
+  sightings.settled(settledAt('tower-1').map((one) => ({ ...one, address6: '2001:DB8:0::7' })));
+  await pass(600_000);
+  expect(told.flat()).toHaveLength(2);
+});
+
 test('an address that the controller does not know is told ever more seldom, in the end each five minutes', async () => {
   for (let at = 0; at < 2880; at++) {
     sightings.heard(phone('reachable'));

@@ -109,7 +109,11 @@ export class Sightings {
   /** What the controller says of clients at this node's site. */
   settled(clients: NonNullable<DesiredNetwork['clients']>): void {
     this.#settled = new Map(
-      clients.map(({ address, accessPoint }) => [canonicalAddress(address), accessPoint]),
+      clients.flatMap(({ address, address6, accessPoint }) =>
+        [address, ...(address6 === undefined ? [] : [address6])].map(
+          (one) => [canonicalAddress(one), accessPoint] as const,
+        ),
+      ),
     );
     for (const address of this.#settled.keys()) {
       const seen = this.#seen.get(address);

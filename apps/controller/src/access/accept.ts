@@ -1,5 +1,5 @@
 /** The access network: made, changed, deleted when nothing needs it; a client that changes its access point is a handover. No I/O. */
-import { type Client, SkerryError } from '@skerry/model';
+import { type Client, canonicalAddress, SkerryError } from '@skerry/model';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
@@ -7,6 +7,7 @@ import { newMetadata, same, touched } from '../state/resource.ts';
 import type { View } from '../state/view.ts';
 import type { Accepted } from '../workloads/accept.ts';
 import type { World } from '../workloads/converge.ts';
+import { addressesOf } from './client-addresses.ts';
 import {
   ACCESS,
   type AccessKind,
@@ -37,7 +38,7 @@ export function putAccess(
   const unchanged =
     !specChanged && same(stored.metadata.labels, labels) && same(stored.metadata.annotations, annotations);
   if (unchanged) return { outcome: 'unchanged', resource: stored, steps: [] };
-  if (kind === 'Client') refuseTwinAddress(view, manifest.metadata.name, manifest.spec.address);
+  if (kind === 'Client') refuseTwinAddress(view, manifest.metadata.name, manifest.spec);
   const metadata = stored
     ? { ...touched(stored.metadata, world.now, { spec: specChanged }), labels, annotations }
     : newMetadata({ name, labels, annotations }, world.now);
@@ -86,12 +87,16 @@ function statusOf(stored: AccessResource | undefined, manifest: AccessManifest, 
 }
 
 /** Packets of one address can't be told apart by their client. Errors: already_exists. */
-function refuseTwinAddress(view: View, name: string, address: string | undefined): void {
-  if (address === undefined) return;
-  for (const { metadata, spec } of view.all('clients')) {
-    if (metadata.name === name || spec.address !== address) continue;
-    throw new SkerryError('already_exists', `${address} is the address of the client ${metadata.name}`, {
-      details: { field: 'spec.address', by: metadata.name },
+function refuseTwinAddress(view: View, name: string, spec: Client['spec']): void {
+  const own = addressesOf({ spec });
+  if (own.length === 0) return;
+  for (const other of view.all('clients')) {
+    if (other.metadata.name === name) continue;
+    const twin = addressesOf(other).find((address) => own.includes(address));
+    if (twin === undefined) continue;
+    const field = canonicalAddress(spec.address ?? '') === twin ? 'spec.address' : 'spec.address6';
+    throw new SkerryError('already_exists', `${twin} is the address of the client ${other.metadata.name}`, {
+      details: { field, by: other.metadata.name },
     });
   }
 }

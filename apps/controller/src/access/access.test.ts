@@ -103,6 +103,11 @@ test.each([
     /no IPv4 or IPv6/,
   ],
   [
+    'an IPv6 address that is none',
+    'kind: Client\nmetadata: { name: x }\nspec: { address6: 192.0.2.8 }',
+    /spec\.address6.*no IPv6 address/,
+  ],
+  [
     'an address twice',
     'kind: Client\nmetadata: { name: x }\nspec: { address: 192.0.2.7 }',
     /address of the client phone-1/,

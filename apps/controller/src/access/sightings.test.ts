@@ -41,6 +41,25 @@ describe('clients that nodes see', () => {
     expect(await whereIs('tablet')).toBe('tower-1');
   });
 
+  test('one that has two addresses is known by both, and nobody else may have either', async () => {
+    const both = document(
+      'Client',
+      'phone',
+      '{ attachedTo: tower-1, address: 192.0.2.7, address6: "2001:DB8::8" }',
+    );
+    await harness.client.apply({ body: both });
+    await sighted('east', { address: '2001:db8::8', accessPoint: 'tower-2', ageMs: 0 });
+    expect(await whereIs('phone')).toBe('tower-2');
+    for (const spec of [
+      '{ address6: "2001:db8::7" }',
+      '{ address: "2001:db8:0::8" }',
+      '{ address6: "2001:db8::8" }',
+    ])
+      await expect(harness.client.apply({ body: document('Client', 'twin', spec) })).rejects.toMatchObject({
+        code: 'already_exists',
+      });
+  });
+
   test('an address of nobody, and one that is where it was, change nothing that is stored', async () => {
     const before = (await harness.client.status()).revision;
     await sighted('west', phoneAt('tower-1'), {

@@ -9,6 +9,7 @@ import { type Core, change } from '../core.ts';
 import { patchedManifest } from '../manifests/request.ts';
 import { keyOf } from '../state/keys.ts';
 import { putAccess } from './accept.ts';
+import { addressesOf } from './client-addresses.ts';
 import { Damping } from './damping.ts';
 import type { AccessManifest } from './kinds.ts';
 
@@ -51,13 +52,14 @@ export function createSightings(core: Core): Sightings {
   view.onChange(({ collection, before, after }) => {
     if (collection !== 'clients') return;
     const [was, is] = [before, after] as (Client | undefined)[];
-    if (was?.spec.address !== is?.spec.address) byAddress = undefined;
+    const isSame = was?.spec.address === is?.spec.address && was?.spec.address6 === is?.spec.address6;
+    if (!isSame) byAddress = undefined;
   });
 
   const nameOf = (address: string): string | undefined => {
     byAddress ??= new Map(
-      [...view.all('clients')].flatMap(({ metadata, spec }) =>
-        spec.address === undefined ? [] : [[canonicalAddress(spec.address), metadata.name] as const],
+      [...view.all('clients')].flatMap((client) =>
+        addressesOf(client).map((address) => [address, client.metadata.name] as const),
       ),
     );
     return byAddress.get(canonicalAddress(address));

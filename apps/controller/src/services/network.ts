@@ -94,11 +94,13 @@ type ClientHere = NonNullable<DesiredNetwork['clients']>[number];
 function clientsBySite(view: View): Map<string, ClientHere[]> {
   const found = new Map<string, ClientHere[]>();
   for (const { metadata, spec } of view.all('clients')) {
-    if (spec.attachedTo === undefined || spec.address === undefined) continue;
+    const address = spec.address ?? spec.address6;
+    if (spec.attachedTo === undefined || address === undefined) continue;
     const site = view.get('access-points', spec.attachedTo)?.spec.site;
     if (site === undefined) continue;
     const here = found.get(site) ?? [];
-    here.push({ name: metadata.name, address: spec.address, accessPoint: spec.attachedTo });
+    const second = spec.address !== undefined && spec.address6 !== undefined && { address6: spec.address6 };
+    here.push({ name: metadata.name, address, ...second, accessPoint: spec.attachedTo });
     found.set(site, here);
   }
   return found;

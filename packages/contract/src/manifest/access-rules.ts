@@ -1,5 +1,5 @@
 /** What the schemas of the access network can't say of a single document. Pure. */
-import { isIP } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
 import type { Refusal } from './explain.ts';
 import type { ClientManifest, LinkManifest } from './kinds.ts';
 
@@ -12,8 +12,12 @@ export function refuseLink({ spec }: LinkManifest): Refusal[] {
 }
 
 export function refuseClient({ spec }: ClientManifest): Refusal[] {
-  if (spec.address === undefined || isIP(spec.address) !== 0) return [];
-  return [
-    { path: ['spec', 'address'], atKey: false, message: `"${spec.address}" is no IPv4 or IPv6 address` },
-  ];
+  const refusals: Refusal[] = [];
+  const refuse = (field: string, message: string) =>
+    refusals.push({ path: ['spec', field], atKey: false, message });
+  const { address, address6 } = spec;
+  if (address !== undefined && isIP(address) === 0)
+    refuse('address', `"${address}" is no IPv4 or IPv6 address`);
+  if (address6 !== undefined && !isIPv6(address6)) refuse('address6', `"${address6}" is no IPv6 address`);
+  return refusals;
 }

@@ -3,7 +3,9 @@ import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { type Client, createClient } from '@skerry/contract';
 import { type AnyManifest, type ClientManifest, parseManifests } from '@skerry/contract/schema';
+import { ipv6Works } from '@skerry/host';
 import { type Instance, type Node, SkerryError } from '@skerry/model';
+import { address6Of } from '../addresses.ts';
 import { CONTROLLER, type LabFile } from '../lab-file.ts';
 import type { LabPlan } from '../plan.ts';
 import type { LabFolder } from '../state.ts';
@@ -28,7 +30,8 @@ async function applyDocuments(client: Client, documents: readonly AnyManifest[])
 export async function applyNetwork(client: Client, file: LabFile, plan: LabPlan): Promise<void> {
   const clients = file.clients.map((document): ClientManifest => {
     const { address } = plan.clients.find(({ name }) => name === document.metadata.name)!;
-    return { ...document, spec: { ...document.spec, address } };
+    const both = ipv6Works() ? { address, address6: address6Of(address) } : { address };
+    return { ...document, spec: { ...document.spec, ...both } };
   });
   await applyDocuments(client, [...file.sites, ...file.accessPoints, ...file.links, ...clients]);
 }

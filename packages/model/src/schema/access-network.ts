@@ -86,6 +86,13 @@ export const ClientSpec = Type.Object(
       }),
     ),
     address: Type.Optional(Address),
+    address6: Type.Optional(
+      Type.String({
+        maxLength: 45,
+        pattern: '^[0-9a-fA-F.:]+$',
+        description: 'An IPv6 address that it has beside the other one',
+      }),
+    ),
   },
   closed,
 );
