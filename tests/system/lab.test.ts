@@ -112,21 +112,28 @@ c.on('data', (d) => { got += d; gap = Math.max(gap, Date.now() - last); last = D
 const t = setInterval(() => { c.write(sent++ + '\\n'); if (sent === 1) console.log('going'); if (sent === 250) { clearInterval(t); c.end(); } }, 10);
 c.on('close', () => console.log(JSON.stringify({ whole: got === Array.from({ length: sent }, (_, i) => i + '\\n').join(''), gap })));`;
 
-test('a client that moves keeps its address and its connections, and the controller knows', async () => {
+test('a client that moves keeps its addresses and its connections, and the controller knows', async () => {
+  const laptop = (await lab.ask<Client[]>('client', 'list')).find(
+    ({ metadata }) => metadata.name === 'laptop',
+  )!;
   const server = lab.begin('laptop', process.execPath, '-e', ECHO);
   await eventually('the server listens', () => server.said().includes('ready'));
-  const client = lab.begin('phone-1', process.execPath, '-e', COUNT('laptop'));
-  const ended = new Promise((resolve) => client.once('close', resolve));
+  const clients = ['laptop', laptop.spec.address6!].map((to) =>
+    lab.begin('phone-1', process.execPath, '-e', COUNT(to)),
+  );
+  const ended = Promise.all(clients.map((client) => new Promise((resolve) => client.once('close', resolve))));
   try {
-    await eventually('the connection is there', () => client.said().includes('going'));
+    for (const client of clients)
+      await eventually('the connection is there', () => client.said().includes('going'));
     expect(await lab.lab('move', 'phone-1', 'tower-2')).toMatch(/phone-1 is at tower-2, switched within /);
     await ended;
-    const { whole, gap } = JSON.parse(client.said().split('\n')[1]!) as { whole: boolean; gap: number };
-    expect(whole).toBe(true);
-    expect(gap).toBeLessThan(1000); // at most a packet that TCP had to send again
+    for (const client of clients) {
+      const { whole, gap } = JSON.parse(client.said().split('\n')[1]!) as { whole: boolean; gap: number };
+      expect(whole).toBe(true);
+      expect(gap).toBeLessThan(1000); // at most a packet that TCP had to send again
+    }
   } finally {
-    server.kill('SIGKILL');
-    client.kill('SIGKILL');
+    for (const child of [server, ...clients]) child.kill('SIGKILL');
   }
   const phone = (await lab.ask<Client[]>('client', 'list')).find(
     ({ metadata }) => metadata.name === 'phone-1',

@@ -56,6 +56,11 @@ export function elementScript(identity: Identity, verb: 'add' | 'delete', reques
   for (const { protocol, publish, port } of request.ports) {
     if (publish === undefined) continue;
     elements.push(`inet ${identity.nftTable} ${protocol}_published { ${publish} : ${address} . ${port} }`);
+    // only to a guest that surely has the address: to another one the node refuses, as it does without it
+    if (address6 !== undefined && request.kind === 'netns')
+      elements.push(
+        `inet ${identity.nftTable} ${protocol}_published6 { ${publish} : ${address6} . ${port} }`,
+      );
   }
   const verbs = verb === 'add' ? ['add'] : ['add', 'delete'];
   return `${verbs.flatMap((word) => elements.map((element) => `${word} element ${element}`)).join('\n')}\n`;
@@ -105,7 +110,11 @@ export function tableScript(
   const overlay = overlayDevice(identity);
   const vni = `0x${vniOf(subnet).toString(16)}`;
   const published = ['tcp', 'udp']
-    .map((protocol) => `fib daddr type local dnat ip to ${protocol} dport map @${protocol}_published`)
+    .flatMap((protocol) => [
+      `fib daddr type local dnat ip to ${protocol} dport map @${protocol}_published`,
+      // IPv6 has no route_localnet: an answer to ::1 would never come
+      `ip6 daddr != ::1 fib daddr type local dnat ip6 to ${protocol} dport map @${protocol}_published6`,
+    ])
     .join('\n    ');
   /** Where there is no IPv6, nothing of it passes. */
   const on6 = (lines: (own: Subnet6) => string): string => (subnet6 === undefined ? '' : lines(subnet6));
@@ -113,6 +122,8 @@ export function tableScript(
 table inet ${nftTable} {
   map tcp_published { type inet_service : ipv4_addr . inet_service; }
   map udp_published { type inet_service : ipv4_addr . inet_service; }
+  map tcp_published6 { type inet_service : ipv6_addr . inet_service; }
+  map udp_published6 { type inet_service : ipv6_addr . inet_service; }
   set peers { type ifname . ipv4_addr; flags interval; }
   set peer_subnets { type ipv4_addr; flags interval; }
   set underlays { type ipv4_addr; }

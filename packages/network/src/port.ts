@@ -8,7 +8,7 @@ export interface PublishedPort {
   readonly name: string;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
-  /** A port of the node, on all its addresses and on loopback, that leads to `port` of the guest. */
+  /** A port of the node, on all its addresses and on loopback (of IPv4), that leads to `port` of the guest. */
   readonly publish?: number;
 }
 

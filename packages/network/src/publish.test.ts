@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import type { ProcessRef } from '@skerry/host';
+import { ipBatch, type ProcessRef } from '@skerry/host';
 import type { BitsPerSecond } from '@skerry/model';
 import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -73,6 +73,20 @@ describe.skipIf(!isRoot)('published ports', () => {
     if (server) await endServer(server);
     await outside?.close();
     await bed?.close();
+  });
+
+  test('lead to the guest by IPv6, too, from the host, from others and from guests, but not by ::1', async () => {
+    expect(await ask(`http://[${outside.hostAddress6}]:${port}/`)).toMatchObject({ name: 'web-0' });
+    const from = async (netns: string, address: string) =>
+      JSON.parse((await get(netns, `http://[${address}]:${port}/`)) ?? '{}') as { from?: string };
+    // whose address the guest sees; it reaches nothing else of it
+    expect((await from(outside.netns, outside.hostAddress6)).from).toBe(outside.address6);
+    expect((await from(bed.netnsOf(neighbour), bed.subnet6.gateway)).from).toBeDefined();
+    expect((await from(bed.netnsOf(guest), bed.subnet6.gateway)).from).toBeDefined();
+    await expect(ask(`http://[::1]:${port}/`)).rejects.toThrow();
+    const route = `route add ${bed.subnet6.cidr} via ${outside.hostAddress6}`;
+    expect(await ipBatch([route], limit(), outside.netns)).toEqual([]);
+    expect(await get(outside.netns, `http://[${guest.address6}]/`)).toBeUndefined();
   });
 
   test('lead to the guest from loopback and from an address of the host', async () => {

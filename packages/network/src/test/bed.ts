@@ -149,6 +149,8 @@ export interface Outside {
   /** Address of this machine on the link, and the address of the outside host. */
   readonly hostAddress: string;
   readonly address: string;
+  readonly hostAddress6: string;
+  readonly address6: string;
   close(): Promise<void>;
 }
 
@@ -157,13 +159,20 @@ export async function outsideHost(): Promise<Outside> {
   const tag = randomBytes(3).toString('hex');
   const netns = `outside-${tag}`;
   const base = `198.${18 + randomInt(2)}.${randomInt(256)}`;
+  const base6 = `fd00:${tag.slice(0, 2)}:${tag.slice(2)}::`;
   const lines = [
     `netns add ${netns}`,
     `link add name out${tag} type veth peer name eth0 netns ${netns}`,
     `addr add ${base}.1/24 dev out${tag}`,
+    `addr add ${base6}1/64 dev out${tag} nodad`,
     `link set dev out${tag} up`,
   ];
-  const insideLines = [`addr add ${base}.2/24 dev eth0`, 'link set dev eth0 up', 'link set dev lo up'];
+  const insideLines = [
+    `addr add ${base}.2/24 dev eth0`,
+    `addr add ${base6}2/64 dev eth0 nodad`,
+    'link set dev eth0 up',
+    'link set dev lo up',
+  ];
   const close = async () => {
     await ipBatch([`link del dev out${tag}`, `netns del ${netns}`], limit());
   };
@@ -172,7 +181,10 @@ export async function outsideHost(): Promise<Outside> {
     await close();
     throw new Error(failures.map((failure) => failure.text).join('; '));
   }
-  return { netns, hostAddress: `${base}.1`, address: `${base}.2`, close };
+  return {
+    ...{ netns, hostAddress: `${base}.1`, address: `${base}.2` },
+    ...{ hostAddress6: `${base6}1`, address6: `${base6}2`, close },
+  };
 }
 
 function processesNaming(text: string): string[] {
