@@ -23,12 +23,20 @@ describe.skipIf(!isRoot)('two nodes in one network namespace', () => {
     for (const server of servers) await endServer(server);
     for (const bed of beds) await bed.close();
   });
-  const peer = (at: number) => [{ node: `n${at}`, address: '192.0.2.1', subnet: beds[at]!.subnet.cidr }];
+  const peer = (at: number) => [
+    {
+      ...{ node: `n${at}`, address: '192.0.2.1' },
+      ...{ subnet: beds[at]!.subnet.cidr, subnet6: beds[at]!.subnet6.cidr },
+    },
+  ];
   const ask = (from: number, to: number) =>
     get(beds[from]!.netnsOf(guests[from]!), `http://${guests[to]!.address}/`);
+  const ask6 = (from: number, to: number) =>
+    get(beds[from]!.netnsOf(guests[from]!), `http://[${guests[to]!.address6}]/`);
 
   test('are walls to each other until they are peers; then guests see each other’s own address', async () => {
     expect(await ask(0, 1)).toBeUndefined();
+    expect(await ask6(0, 1)).toBeUndefined();
     await beds[0]!.network.setPeers(peer(1), limit());
     await beds[1]!.network.setPeers(peer(0), limit());
     for (const [from, to] of [
@@ -37,6 +45,7 @@ describe.skipIf(!isRoot)('two nodes in one network namespace', () => {
     ] as const) {
       const body = await eventually('an answer', () => ask(from, to));
       expect(JSON.parse(body).from).toBe(guests[from]!.address);
+      expect(JSON.parse((await ask6(from, to)) ?? '{}').from).toBe(guests[from]!.address6);
     }
   });
 

@@ -161,6 +161,38 @@ describe.skipIf(!isRoot)('over IPv6', () => {
     await expect(a.setPeers([peerOf(b, 'b'), twin])).rejects.toThrow(/the peer "twin" .*this node/);
   });
 
+  test('the node forwards, and what its other interfaces are set to stays: one that listens to a router goes on to', async () => {
+    const read = async (...settings: string[]) =>
+      (await a.run(undefined, 'sysctl', '-n', ...settings.map((one) => `net.ipv6.conf.${one}`))).stdout.split(
+        '\n',
+      );
+    expect((await read('all.forwarding'))[0]).toBe('1');
+    const others = ['eth0', 'eth1', 'default'].flatMap((name) => [`${name}.forwarding`, `${name}.accept_ra`]);
+    expect((await read(...others)).slice(0, 6)).toEqual(['0', '1', '0', '1', '0', '1']);
+    expect((await read(`sk${a.id}br.accept_ra`, `sk${a.id}ov.accept_ra`)).slice(0, 2)).toEqual(['0', '0']);
+  });
+
+  test('where the administrator turns it off there is none, and all else goes on; and there is again when it is on', async () => {
+    const turn = (value: string) =>
+      a.run(undefined, 'sysctl', '-q', '-w', `net.ipv6.conf.default.disable_ipv6=${value}`);
+    const start = async () => {
+      await a.again([one, plain]);
+      await a.setPeers([peerOf(b, 'b')]);
+      await a.setServices([service(backend(one, 0), backend(far, 1))]);
+    };
+    await turn('1');
+    await start();
+    expect(await answers()).toEqual(all(undefined));
+    expect(await ping(plain, one.address6)).toBe(false);
+    expect(nameOf(await a.get(plain, 'http://10.190.0.7:8080/'))?.name).toBe('one');
+    expect(nameOf(await a.get(plain, `http://${far.address}/`))?.name).toBe('far');
+    expect((await a.run(undefined, 'ip', '-6', 'route')).stdout).not.toContain('fd');
+    await turn('0');
+    await start();
+    expect(await answers()).toEqual(all('one'));
+    expect(nameOf(await a.get(plain, `http://[${far.address6}]/`))?.name).toBe('far');
+  });
+
   test('nothing is left of it', async () => {
     await a.setServices([service(backend(one, 0), backend(far, 1))]);
     for (const node of [a, b]) {

@@ -34,6 +34,7 @@ test('modelled and measured are shown side by side, with their age, and nothing 
       leastMs: 14,
       modelledMs: 10,
       lossShare: 0.25,
+      by: 'icmp',
       ageMs: expect.any(Number),
     },
     {
@@ -44,6 +45,7 @@ test('modelled and measured are shown side by side, with their age, and nothing 
       leastMs: 14,
       modelledMs: 0,
       lossShare: 0.25,
+      by: 'icmp',
       ageMs: expect.any(Number),
     },
   ]);
