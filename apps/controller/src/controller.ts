@@ -47,6 +47,7 @@ import { keyOf, partsOf } from './state/keys.ts';
 import { createLocks } from './state/locks.ts';
 import { type Change, createView } from './state/view.ts';
 import { systemRoutes } from './system/routes.ts';
+import { createTurns } from './turns.ts';
 import { volumeRoutes } from './volumes/routes.ts';
 import { createReconciler } from './workloads/reconciler.ts';
 import { workloadRoutes } from './workloads/routes.ts';
@@ -97,6 +98,7 @@ export function createController(options: ControllerOptions): Controller {
     serviceNetwork,
     measured: createMeasured(view, placement.topology, clock, (event) => events.emit(event)),
     locks: createLocks(),
+    turns: createTurns(),
     events,
     images,
     clock,
@@ -137,7 +139,7 @@ export function createController(options: ControllerOptions): Controller {
     ...eventRoutes(core),
   };
   const callers = createCallers(clock);
-  const app = createApplication(handlers, callers, logger);
+  const app = createApplication(handlers, callers, core.turns, logger);
   const sockets = createUpgrade(handlers, callers, logger);
   const attachNode = (name: string, nodeLink: NodeLink | undefined) => {
     if (nodeLink) nodes.set(name, nodeLink);

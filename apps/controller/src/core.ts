@@ -21,6 +21,7 @@ import { createDraft, type Draft } from './state/draft.ts';
 import { partsOf } from './state/keys.ts';
 import type { Locks } from './state/locks.ts';
 import type { View } from './state/view.ts';
+import type { Turns } from './turns.ts';
 import type { Candidate, World } from './workloads/converge.ts';
 
 export interface Core {
@@ -33,6 +34,7 @@ export interface Core {
   readonly serviceNetwork: ServiceNetwork;
   readonly measured: Measured;
   readonly locks: Locks;
+  readonly turns: Turns;
   readonly events: EventLog;
   readonly images: ImageStore;
   readonly clock: Clock;

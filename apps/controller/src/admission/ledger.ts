@@ -2,6 +2,7 @@
  * Who holds what: sums for each node and project, slots and published ports, kept as claims come and go. It answers in
  * constant time, and holds claims that are being committed as well as those that are.
  */
+import { same } from '../state/resource.ts';
 import type { Claim } from './claim.ts';
 
 export interface Taken {
@@ -56,13 +57,24 @@ export function createLedger(onSet?: (key: string, claim: Claim | undefined) => 
     return taken;
   };
 
+  /** Whether slot and ports of a claim are the key's own: another one may have had them at the same time. */
+  const owns = (key: string, claim: Claim | undefined): boolean => {
+    if (claim?.node === undefined) return true;
+    const { slots, ports } = nodeOf(claim.node);
+    return (
+      (claim.slot === undefined || slots.get(claim.slot) === key) &&
+      claim.ports.every((port) => ports.get(port) === key)
+    );
+  };
+
   return {
     get: (key) => claims.get(key),
     node: nodeOf,
     project: projectOf,
     set(key, claim) {
       const before = claims.get(key);
-      if (before || claim) onSet?.(key, claim);
+      if (same(before, claim) && owns(key, claim)) return; // most changes of a guest leave what it takes as it was
+      onSet?.(key, claim);
       if (before) {
         add(projectOf(before.project), before, -1);
         if (before.node !== undefined) {

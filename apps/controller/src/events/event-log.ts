@@ -60,7 +60,8 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
       const end = last + numbered.length;
       const key = keyOf(last + 1);
       const ops: Op[] = [{ put: key, value: JSON.stringify(numbered) }];
-      const old = blocks.filter((block) => block.last <= end - kept);
+      const firstKept = blocks.findIndex((block) => block.last > end - kept);
+      const old = blocks.slice(0, firstKept < 0 ? blocks.length : firstKept);
       for (const block of old) ops.push({ delete: block.key });
       try {
         await store.txn([], ops);
@@ -70,7 +71,8 @@ export function createEventLog(store: Store, clock: Clock, logger: Logger, kept 
         if (!stopped) takeBack = clock.after(1000, begin);
         return false;
       }
-      blocks = [...blocks.slice(old.length), { key, last: end }];
+      if (old.length > 0) blocks = blocks.slice(old.length);
+      blocks.push({ key, last: end });
       last = end;
       events.push(...numbered);
       if (events.length > kept * 1.1) events = events.slice(-kept);

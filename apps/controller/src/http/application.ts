@@ -6,6 +6,7 @@ import { asSkerryError, SkerryError } from '@skerry/model';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Callers } from '../auth/callers.ts';
 import type { Logger } from '../logger.ts';
+import type { Turns } from '../turns.ts';
 import { limitOf, parseJson, readText } from './body.ts';
 import { etag, parseConditions } from './conditions.ts';
 import type { Handlers, Reply, RequestContext } from './handlers.ts';
@@ -20,7 +21,12 @@ type AnyHandler = (
   context: RequestContext,
 ) => Promise<Reply<unknown>> | AsyncIterable<unknown>;
 
-export function createApplication(handlers: Handlers, callers: Callers, logger: Logger): FastifyInstance {
+export function createApplication(
+  handlers: Handlers,
+  callers: Callers,
+  turns: Turns,
+  logger: Logger,
+): FastifyInstance {
   const app = Fastify({
     logger: false,
     exposeHeadRoutes: false,
@@ -86,7 +92,8 @@ export function createApplication(handlers: Handlers, callers: Callers, logger: 
       onRequest: (request, _reply, done) => {
         try {
           if (!route.open) callers.admit(request.raw);
-          done();
+          if (route.method === 'GET') done();
+          else turns.do('requests', () => done());
         } catch (error) {
           done(error as Error);
         }

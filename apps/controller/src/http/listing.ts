@@ -1,5 +1,6 @@
 /** Lists with pages and label selectors, and watches that resume from a revision, over what the store holds. */
 import { SkerryError } from '@skerry/model';
+import type { Entry } from '@skerry/store';
 import type { Core } from '../core.ts';
 import { type Collection, partsOf, prefixOf } from '../state/keys.ts';
 import { type Kinds, parseEntry } from '../state/view.ts';
@@ -82,6 +83,11 @@ async function* watch<K extends Listed>(
       data: JSON.stringify(project === undefined ? { name } : { project, name }),
     };
   };
+  /** The view's where it has just this one: it was read once already. */
+  const objectOf = ({ key, value, modRevision }: Entry): Kinds[K] =>
+    (core.view.revisionOf(key) === modRevision
+      ? core.view.byKey(key)
+      : parseEntry(value, modRevision)) as Kinds[K];
   let since = query.since ?? (context.lastEventId === undefined ? undefined : Number(context.lastEventId));
   // What the listener may know of; without a beginning, that is anything.
   const known = since === undefined ? new Set<string>() : undefined;
@@ -99,8 +105,7 @@ async function* watch<K extends Listed>(
   for await (const batch of core.store.watch(prefix, { from: since, signal: context.signal })) {
     for (const event of batch.events) {
       const key = event.type === 'put' ? event.entry.key : event.key;
-      const object =
-        event.type === 'put' ? (parseEntry(event.entry.value, batch.revision) as Kinds[K]) : undefined;
+      const object = event.type === 'put' ? objectOf(event.entry) : undefined;
       if (object && fits(object)) {
         known?.add(key);
         yield put(object, batch.revision);

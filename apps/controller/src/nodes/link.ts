@@ -22,13 +22,12 @@ import { takenOut } from './join.ts';
 import { grantLeases } from './leases.ts';
 import type { Presence } from './presence.ts';
 
-/** Nodes whose desired state is made anew in one turn: what concerns thousands must not keep all others from being served. */
-const WOKEN_AT_ONCE = 64;
-
 export function createLink(core: Core, presence: Presence, sightings: Sightings): ControllerLink {
   const { view } = core;
   const waiting = new Map<string, Set<() => void>>();
+  /** Nodes to be told: of this batch; of batches before, and not told yet. */
   const dirty = new Set<string>();
+  const due = new Set<string>();
   view.onChange((one) => {
     for (const node of nodesThatCare(one)) dirty.add(node);
     // Images and the users of volumes concern all nodes.
@@ -38,22 +37,20 @@ export function createLink(core: Core, presence: Presence, sightings: Sightings)
   });
   core.serviceNetwork.onChange((nodes) => {
     for (const node of nodes) dirty.add(node);
-    if (!isPaced) wakeSome();
+    wakeAll();
   });
-  let isPaced = false;
-  const wakeSome = () => {
-    let left = WOKEN_AT_ONCE;
+  const wakeAll = () => {
     for (const node of dirty) {
-      dirty.delete(node);
-      for (const wake of waiting.get(node) ?? []) wake();
-      if (--left === 0) break;
+      if (due.has(node) || !waiting.has(node)) continue;
+      due.add(node);
+      core.turns.do('upkeep', () => {
+        due.delete(node);
+        for (const wake of waiting.get(node) ?? []) wake();
+      });
     }
-    isPaced = dirty.size > 0;
-    if (isPaced) setImmediate(wakeSome);
+    dirty.clear();
   };
-  view.onBatch(() => {
-    if (!isPaced) wakeSome();
-  });
+  view.onBatch(wakeAll);
 
   async function* desired(node: string, signal: AbortSignal): AsyncIterable<DesiredState> {
     let due = true;

@@ -26,6 +26,8 @@ const ANSWER_LIMIT_MS = 2000;
 const LARGEST_FRAME_BYTES = 32 * 1024 * 1024;
 /** Written and not yet sent: beyond it whoever writes waits. */
 const MOST_BUFFERED_BYTES = 4 * 1024 * 1024;
+/** Messages of one agent that wait for their turn: beyond it nothing more is read from it. */
+const MOST_WAITING = 64;
 
 interface Session {
   readonly agent: string;
@@ -84,6 +86,7 @@ export function createSessions({ core, link, entrance, attach }: SessionsOptions
       },
     );
     let cancelSilence = () => {};
+    let waiting = 0;
     const heard = () => {
       cancelSilence();
       cancelSilence = clock.after(SILENCE_MS, () => {
@@ -95,8 +98,12 @@ export function createSessions({ core, link, entrance, attach }: SessionsOptions
     socket.on('ping', heard);
     socket.on('message', (data: Buffer, isBinary) => {
       heard();
-      if (isBinary) socket.terminate();
-      else peer.receive(data.toString());
+      if (isBinary) return socket.terminate();
+      if (++waiting === MOST_WAITING) socket.pause();
+      core.turns.do('sessions', () => {
+        if (waiting-- === MOST_WAITING) socket.resume();
+        peer.receive(data.toString());
+      });
     });
     socket.on('error', (error) => logger.debug({ err: error, node }, 'the session of an agent broke'));
     socket.on('close', () => {

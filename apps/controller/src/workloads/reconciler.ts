@@ -168,7 +168,8 @@ export function createReconciler(core: Core): Reconciler {
       const key = dirty.take();
       if (key === undefined) break;
       active++;
-      one(key)
+      core.turns
+        .run('upkeep', () => one(key))
         .catch((error) => {
           if (!running) return;
           logger.warn({ err: error, key }, 'reconciling failed and is tried again');

@@ -43,7 +43,7 @@ export interface CommitQueue {
 }
 
 /** What shares a commit at the most: bounds the time in which the event loop is not served, and the write-ahead log. */
-const BATCH_STEPS = 256;
+const BATCH_STEPS = 64;
 const BATCH_BYTES = 4 * 1024 * 1024;
 
 export function createCommitQueue(startRevision: Revision, target: CommitTarget): CommitQueue {
