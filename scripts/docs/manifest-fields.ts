@@ -1,5 +1,11 @@
 /** What each field of a manifest means. Numbers come from the code that uses them, so that the page can not be wrong alone. */
-import { defaultMemoryBytes, formatBytes, formatMillis, GUEST_DEFAULTS } from '@skerry/model';
+import {
+  defaultMemoryBytes,
+  formatBytes,
+  formatMillis,
+  GUEST_DEFAULTS,
+  KEEP_UNWANTED_MS,
+} from '@skerry/model';
 
 const { health } = GUEST_DEFAULTS;
 const memory = (['container', 'unikernel', 'sim'] as const)
@@ -33,7 +39,12 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.runtime':
       'How the guest runs. Today: `container` (containerd), `unikernel` (QEMU) and `sim` (no guest at all, for tests; `skerry up --sim`). Another one is refused with `unsupported`.',
     'spec.image': 'A name in the image store of the project; without a tag it means `:latest`.',
-    'spec.replicas': 'Instances. Default 1.',
+    'spec.replicas': 'Instances: a number, or so many at each site where they are wanted. Default 1.',
+    'spec.replicas.perSite': 'Instances at each of these sites.',
+    'spec.replicas.where':
+      '`clients` (default): for each access point with clients that it is `near` to (any clients, with no `near`), the nearest site with a node that takes it, within `maxLatency`. `nodes`: every site with a node that takes it.',
+    'spec.replicas.sites': 'Only sites with these labels.',
+    'spec.replicas.keepFor': `How long instances stay at a site after the last client has left it. Default ${formatMillis(KEEP_UNWANTED_MS)}.`,
     'spec.resources': 'Limits. Each is enforced on the node and counted by admission.',
     'spec.resources.cpus': `Processors, in fractions. Default ${GUEST_DEFAULTS.cpus}.`,
     'spec.resources.memory': `Default ${memory}. At least 1MiB.`,

@@ -6,6 +6,7 @@ import { code, page, table } from './markdown.ts';
 interface Shape {
   readonly type?: string;
   readonly const?: unknown;
+  readonly anyOf?: readonly Shape[];
   readonly enum?: readonly unknown[];
   readonly pattern?: string;
   readonly minimum?: number;
@@ -45,6 +46,7 @@ function typeOf(shape: Shape): string {
     const most = shape.maxItems === undefined ? '' : `, at most ${shape.maxItems}`;
     return `list of ${shape.items?.type === 'object' ? 'objects' : typeOf(shape.items ?? {})}${most}`;
   }
+  if (shape.anyOf) return shape.anyOf.map(typeOf).join(' or ');
   if (shape.patternProperties) return 'map of texts';
   if (shape.type === 'string') return 'text';
   return `${shape.type ?? 'value'}${range(shape)}`;
@@ -55,7 +57,8 @@ export function fieldsOf(shape: Shape, prefix = ''): Field[] {
   return Object.entries(shape.properties ?? {}).flatMap(([name, child]) => {
     const path = prefix === '' ? name : `${prefix}.${name}`;
     const field = { path, type: typeOf(child), required: shape.required?.includes(name) ?? false };
-    const inner = child.type === 'array' ? child.items : child;
+    const branch = child.anyOf?.find(({ properties }) => properties);
+    const inner = child.type === 'array' ? child.items : (branch ?? child);
     const below = inner?.properties ? fieldsOf(inner, child.type === 'array' ? `${path}[]` : path) : [];
     return [field, ...below];
   });

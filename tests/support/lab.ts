@@ -16,6 +16,8 @@ export interface RunningLab {
   try(...args: string[]): Promise<Ran>;
   /** A command against its controller. */
   ask<T>(...args: string[]): Promise<T>;
+  /** A command against its controller that answers nothing; fails the test when it fails. */
+  tell(args: readonly string[], input?: string): Promise<void>;
   /** On a client or node; never fails. */
   exec(name: string, ...command: string[]): Promise<Ran>;
   /** The same, going on while the test does other things. */
@@ -67,6 +69,11 @@ export async function startLab(
       const ran = await skerry(['--data', data, '--output', 'json', ...args], { env });
       if (ran.code !== 0) throw new Error(`skerry ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}`);
       return JSON.parse(ran.stdout) as T;
+    },
+    async tell(args, input) {
+      const data = join(folder, 'machines/controller/data');
+      const ran = await skerry(['--data', data, ...args], { env, ...(input !== undefined && { input }) });
+      if (ran.code !== 0) throw new Error(`skerry ${args.join(' ')} ended with ${ran.code}: ${ran.stderr}`);
     },
     begin(client, ...command) {
       const words = ['lab', 'exec', client, '--', ...command];

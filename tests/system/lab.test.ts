@@ -155,6 +155,68 @@ test('a client finds a service by its name at the node that is nearest to it, wh
   expect(await service('phone-1')).toBe('hello-0 says hello\n');
 }, 60_000);
 
+/** Tells its name on each connection, then sends back what it gets. */
+const NAMED_ECHO = `apiVersion: skerry/v1
+kind: Workload
+metadata: { name: echo }
+spec:
+  runtime: container
+  image: hello:1
+  command: [/bin/busybox, nc, -ll, -p, '9000', -e, /bin/busybox, sh, -c, 'hostname; exec cat']
+  replicas: 3
+  resources: { cpus: 0.1, memory: 16MiB }
+  ports: [{ name: echo, port: 9000 }]
+  placement: { near: { clients: { kind: phone } }, spread: site }
+`;
+/** Counts up over one connection for as long as its input is open; then whether all came back, once and in order, and from whom. */
+const HELD = (family: 4 | 6) => `
+const c = require('net').connect({ port: 9000, host: 'echo.default.edge', family: ${family} }); let sent = 0, got = '', end = false;
+c.on('data', (d) => { got += d; if (sent === 0) go(); });
+c.on('error', (e) => console.log(JSON.stringify({ error: e.code })));
+const go = () => { console.log('going ' + got.trim()); const t = setInterval(() => { if (end) { clearInterval(t); c.end(); } else c.write(sent++ + '\\n'); }, 10); };
+process.stdin.on('end', () => { end = true; }).resume();
+c.on('close', () => { const [name, ...all] = got.split('\\n').slice(0, -1);
+  console.log(JSON.stringify({ name, sent, got: all.length, whole: all.length === sent && all.every((line, i) => line === String(i)) })); });`;
+
+test('connections to a service go on where they began when the client moves to another node, and new ones go to the nearest', async () => {
+  await lab.tell(['apply', '-f', '-', '--wait'], NAMED_ECHO);
+  const hold = async (family: 4 | 6 = 4) => {
+    const held = lab.begin('phone-1', process.execPath, '-e', HELD(family));
+    await eventually('the connection is there', () => held.said().includes('going'));
+    const closed = new Promise((resolve) => held.once('close', resolve));
+    return {
+      name: /going (\S+)/.exec(held.said())![1]!,
+      kill: () => held.kill('SIGKILL'),
+      async end() {
+        held.stdin!.end();
+        await closed;
+        return JSON.parse(held.said().trim().split('\n').at(-1)!) as object;
+      },
+    };
+  };
+  const held: Awaited<ReturnType<typeof hold>>[] = [];
+  const whole = { whole: true };
+  try {
+    held.push(await hold(), await hold(6));
+    await lab.lab('move', 'phone-1', 'tower-2');
+    held.push(await hold(6), await hold());
+    await lab.lab('move', 'phone-1', 'quay-cell');
+    held.push(await hold());
+    await lab.lab('move', 'phone-1', 'tower-1');
+    held.push(await hold());
+    const names = held.map(({ name }) => name);
+    const [hill, pier] = [names[0], names[2]];
+    expect(hill).not.toBe(pier);
+    expect(names).toEqual([hill, hill, pier, pier, pier, hill]);
+    const ends = [];
+    for (const one of held) ends.push(await one.end());
+    expect(ends).toMatchObject(held.map(({ name }) => ({ name, ...whole })));
+  } finally {
+    for (const one of held) one.kill();
+    await lab.tell(['workload', 'delete', 'echo']);
+  }
+}, 90_000);
+
 test('IPv6 goes the same ways: a service by its name, after a handover, and around a cut link', async () => {
   const service = async (from: string, ...more: string[]) => {
     const url = 'http://hello.default.edge:8080/cgi-bin/whoami';

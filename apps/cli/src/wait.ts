@@ -1,6 +1,6 @@
 /** Waits for workloads on the controller's watch: no polling. */
 import type { Client } from '@skerry/contract';
-import { type Instance, SkerryError, type Workload } from '@skerry/model';
+import { countsOf, type Instance, perSiteOf, SkerryError, type Workload } from '@skerry/model';
 
 export interface WaitOptions {
   readonly limitMs: number;
@@ -70,8 +70,9 @@ export async function waitForStopped(
 export const isReady = (workload: Workload | undefined): boolean =>
   workload !== undefined &&
   workload.status.observedGeneration >= workload.metadata.generation &&
-  workload.status.ready === (workload.control.run === 'stopped' ? 0 : (workload.spec.replicas ?? 1)) &&
-  workload.status.replicas === (workload.spec.replicas ?? 1);
+  countsOf(workload).ready === (workload.control.run === 'stopped' ? 0 : countsOf(workload).wanted) &&
+  // with perSite, instances are kept for a while where nobody wants them any more
+  (perSiteOf(workload.spec) !== undefined || workload.status.replicas === countsOf(workload).wanted);
 
 /** What is not ready yet, with reasons. */
 export const describePending = (names: readonly string[]) => (workloads: ReadonlyMap<string, Workload>) =>
@@ -81,6 +82,6 @@ export const describePending = (names: readonly string[]) => (workloads: Readonl
     .map(({ name, workload }) => {
       if (!workload) return `${name} does not exist`;
       const reason = workload.status.reason ? ` (${workload.status.reason})` : '';
-      return `${name} ${workload.status.ready}/${workload.spec.replicas ?? 1} ready${reason}`;
+      return `${name} ${countsOf(workload).ready}/${countsOf(workload).wanted} ready${reason}`;
     })
     .join(', ');

@@ -13,6 +13,7 @@ import type { Logger } from './logger.ts';
 import type { Measured } from './measurements/measured.ts';
 import type { Absences } from './nodes/absences.ts';
 import type { Subnets } from './nodes/subnets.ts';
+import { demandOf } from './placement/demand.ts';
 import { explainLines } from './placement/explain.ts';
 import type { Placement } from './placement/place.ts';
 import type { ServiceAddresses } from './services/addresses.ts';
@@ -104,6 +105,7 @@ export function planOnce<T>(
     serviceAddress: (key, uid) => core.serviceAddresses.give(key, uid),
     why: (asked) => (options.explains ? explainLines(core, draft, asked) : []),
     place: (asked) => core.placement.place(draft, asked),
+    demand: (asked, perSite, holds) => demandOf(core.placement, core.view, draft, asked, perSite, holds),
     ledger: core.ledger,
     now: new Date(core.clock.nowMs()).toISOString(),
     strict,

@@ -62,6 +62,13 @@ export interface DesiredNetwork {
     /** Where it is attached. */
     readonly accessPoint?: string;
   }[];
+  /**
+   * Clients of which connections to services may have begun at another node than the one that they come through now: what a
+   * node does not know of them it sends on to `next`, a peer. Absent `next`: nobody else can know it.
+   */
+  readonly moved?: readonly { readonly address: string; readonly next?: string }[];
+  /** Clients are resources of this edge: one that the node has not heard of may be on its way here. */
+  readonly expectsClients?: true;
 }
 
 export interface NetworkPeer {
@@ -120,6 +127,11 @@ export interface ServiceEndpoint {
    * knows better and goes by itself. An endpoint that is gone from the list loses its connections, too.
    */
   readonly healthy: boolean;
+  /**
+   * The controller has lost sight of its node, and takes it for healthy neither way. Whoever reaches the node itself leads to it
+   * what no other can take.
+   */
+  readonly lost?: true;
 }
 
 export type InstanceReport =

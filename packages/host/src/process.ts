@@ -3,7 +3,7 @@
  * start time, so that a reused id is never mistaken for it, and nothing else is ever signalled.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SkerryError } from '@skerry/model';
 import { HOST_ENV } from './run.ts';
@@ -63,6 +63,12 @@ export async function endProcess(ref: ProcessRef, graceMs: number): Promise<{ fo
   return { forced: true };
 }
 
+/** Of what a program that has ended wrote since its log had so many bytes. */
+function lastLine(logFile: string, begun: number): string {
+  const text = readFileSync(logFile).subarray(begun).toString().trim();
+  return text.slice(text.lastIndexOf('\n') + 1).slice(-500);
+}
+
 export interface DaemonOptions {
   readonly file: string;
   readonly args: readonly string[];
@@ -75,6 +81,7 @@ export interface DaemonOptions {
 /** Starts a program in a session of its own that goes on when we end. Errors: host_missing, host_command_failed. */
 export async function startDaemon(options: DaemonOptions): Promise<ProcessRef> {
   const log = options.logFile === undefined ? 'ignore' : openSync(options.logFile, 'a', 0o600);
+  const begun = typeof log === 'number' ? fstatSync(log).size : 0;
   try {
     const child = spawn(options.file, [...options.args], {
       cwd: options.cwd ?? '/',
@@ -94,10 +101,12 @@ export async function startDaemon(options: DaemonOptions): Promise<ProcessRef> {
     });
     child.unref();
     const ref = child.pid === undefined ? undefined : processRef(child.pid);
-    if (!ref)
-      throw new SkerryError('host_command_failed', `${options.file} ended at once`, {
+    if (!ref) {
+      const words = options.logFile === undefined ? '' : lastLine(options.logFile, begun);
+      throw new SkerryError('host_command_failed', `${options.file} ended at once${words && `: ${words}`}`, {
         details: { logFile: options.logFile },
       });
+    }
     return ref;
   } finally {
     if (typeof log === 'number') closeSync(log);

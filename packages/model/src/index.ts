@@ -8,6 +8,7 @@ export * from './ids.ts';
 export * from './ipv6.ts';
 export * from './network-cards.ts';
 export * from './phases.ts';
+export * from './replicas.ts';
 export * from './runtime-kinds.ts';
 export type * from './schema/index.ts';
 export * from './units.ts';

@@ -5,7 +5,7 @@
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bridgeJson, type Identity, ipJson, linkState } from '@skerry/host';
+import { bridgeJson, type Identity, ipJson, linkState, writeSysctl } from '@skerry/host';
 import { parseSubnet, type Subnet } from './addressing.ts';
 import type { Subnet6 } from './addressing6.ts';
 import { turnOffIpv6, useIpv6 } from './forwarding.ts';
@@ -106,6 +106,9 @@ export function createOverlay(options: OverlayOptions): Overlay {
       const there = linkState(device) !== undefined;
       if (there || elsewhere.length > 0) {
         await lines.ip(overlayLines(identity, subnet, mtu(), there));
+        // What a client sent comes from a peer, though it is not behind it; the loose filter wants an address here, too. Who may
+        // come in by it the rules say.
+        writeSysctl(`net/ipv4/conf/${device}/rp_filter`, '0');
         if (subnet6()) useIpv6(device);
         else turnOffIpv6(device);
       }

@@ -162,6 +162,19 @@ function nameServerFinding(names: NameServer): ProbeFinding {
   return lacks('network.dnsmasq', 'missing', text, remedy);
 }
 
+/** The kernel takes the larger value of an interface's own and of all. */
+function reversePathFinding(): ProbeFinding {
+  const name = 'network.reverse_path';
+  if (readSysctl('net/ipv4/conf/all/rp_filter') === '0')
+    return ok(name, 'connections of clients that come from another node can be followed');
+  return lacks(
+    name,
+    'degraded',
+    'the reverse path filter is on for all interfaces: connections of clients that come from another node break',
+    'Leave it to each interface: sysctl -w net.ipv4.conf.all.rp_filter=0 (interfaces keep their own values)',
+  );
+}
+
 export async function probeNetwork(
   identity: Identity,
   subnet: Subnet,
@@ -179,6 +192,7 @@ export async function probeNetwork(
     meets,
     ...filter,
     ipForwardFinding(identity),
+    reversePathFinding(),
     ipv6Finding(identity, subnet6),
     nameServerFinding(names),
     ...shaping,

@@ -25,12 +25,14 @@ import { createOverlay, type Overlay } from './linux-overlay.ts';
 import { probeNetwork } from './linux-probe.ts';
 import { cardDevice, deviceOf, type PeerRules, removeTablesScript, tableScript } from './linux-rules.ts';
 import { createServices } from './linux-services.ts';
+import { createStrays } from './linux-strays.ts';
 import { createNameServer } from './name-server.ts';
 import { OVERLAY_BYTES, overlayDevice } from './peers.ts';
 import type { AttachRequest, NodeNetwork } from './port.ts';
 import { claimPorts, forgetClaims, sweepClaims } from './port-claims.ts';
 import { withoutIpv6 } from './request.ts';
 import { offered, removeServicesScript } from './services.ts';
+import { removeStraysScript } from './strays.ts';
 
 /** Takes what pino takes: fields, then a sentence. */
 export interface NetworkLogger {
@@ -119,8 +121,12 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     renew: (staying) => renew(staying, overlay.rules()),
   });
   const services = createServices({ identity, subnet, subnet6, lines, logger });
+  const strays = createStrays({
+    ...{ identity, lines, logger },
+    renew: () => renew(guests.all(), overlay.rules()),
+  });
   const renew = (staying: readonly AttachRequest[], rules: PeerRules) =>
-    lines.nft(tableScript(identity, subnet, network6, staying, rules) + services.script());
+    lines.nft(tableScript(identity, subnet, network6, staying, rules) + services.script() + strays.script());
   let watch: NodeJS.Timeout | undefined;
   let mending: Promise<void> | undefined;
   let retryNamesAtMs = 0;
@@ -256,7 +262,10 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
     async setPeers(peers, signal) {
       signal.throwIfAborted();
       if (!started) throw new SkerryError('unavailable', 'the node network is not started');
-      await inTurn(() => overlay.set(peers, signal));
+      await inTurn(async () => {
+        await overlay.set(peers, signal);
+        await strays.setPeers(peers);
+      });
     },
     async setServices(wanted, signal) {
       signal.throwIfAborted();
@@ -264,8 +273,14 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       await inTurn(async () => {
         const led = wanted.map((service) => offered(service, network6 !== undefined));
         await services.set(led, signal);
+        await strays.setServices(led);
         names.tellServices(led);
       });
+    },
+    async setClients(paths, signal) {
+      signal.throwIfAborted();
+      if (!started) throw new SkerryError('unavailable', 'the node network is not started');
+      await inTurn(() => strays.setClients(paths));
     },
     underlay: async (signal) =>
       options.underlay ?? (await outwardAddress(signal)) ?? (await anyAddress(signal)),
@@ -284,7 +299,9 @@ export function createLinuxNetwork(options: LinuxNetworkOptions): NodeNetwork {
       await names.destroy();
       guests.adopt([]);
       started = false;
-      await lines.nft(removeTablesScript(identity) + removeServicesScript(identity));
+      await lines.nft(
+        removeTablesScript(identity) + removeServicesScript(identity) + removeStraysScript(identity),
+      );
       overlay.forget();
       const links = listLinks(identity.interfacePrefix).map((link) => link.name);
       const namespaces = listNetns(identity.netnsPrefix).filter(netnsExists);

@@ -107,6 +107,19 @@ export interface NetworkService {
   readonly backends: readonly ServiceBackend[];
 }
 
+/** What is known of clients, each by its IPv4 or IPv6 address, so that their connections live on when they come or go. */
+export interface ClientPaths {
+  /** Of those that are at this node. */
+  readonly here: readonly string[];
+  /**
+   * Those whose connections may have begun at another node; `next` is the name of the peer to which is sent on what is not
+   * known here. Absent: there is none, for what is sent here began here or nowhere.
+   */
+  readonly moved: readonly { readonly address: string; readonly next?: string }[];
+  /** Whether a client that is none of these may come at any moment, and be told of right after. */
+  readonly othersMayCome: boolean;
+}
+
 export interface NodeNetwork {
   /** CIDR of the node network, chosen once per data folder so that it meets no address or route of the host. */
   readonly subnet: string;
@@ -138,6 +151,11 @@ export interface NodeNetwork {
    * until it is gone from the list. Errors: request_invalid, host_command_failed, unavailable (not started).
    */
   setServices(services: readonly NetworkService[], signal: AbortSignal): Promise<void>;
+  /**
+   * Clients, whole. A packet to a virtual address, of a connection that this node does not know, is sent on to where the
+   * client was before, rather than refused. Errors: request_invalid, host_command_failed, unavailable (not started).
+   */
+  setClients(paths: ClientPaths, signal: AbortSignal): Promise<void>;
   /** IPv4 address at which other nodes reach this one: as it was told, the one that the default route leaves by, or any. */
   underlay(signal: AbortSignal): Promise<string | undefined>;
   /** Bytes through the guest's interface, seen from the guest. */

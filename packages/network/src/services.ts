@@ -10,6 +10,7 @@
 import type { Identity } from '@skerry/host';
 import { canonicalAddress, ipv6Groups, isName, SkerryError } from '@skerry/model';
 import { toNumber } from './addressing.ts';
+import { overlayDevice } from './peers.ts';
 import type { NetworkService, ServiceBackend, ServicePort } from './port.ts';
 
 const MOST_SERVICES = 10_000;
@@ -162,6 +163,7 @@ ${chains.join('\n')}
   }
   chain refuse_from_host {
     type filter hook output priority filter - 1; policy accept;
+    oifname "${overlayDevice(identity)}" ct state untracked accept comment "sent on as it came: see strays.ts"
     ${refuse}
   }
 }

@@ -101,6 +101,9 @@ export function createSimNetwork(options: SimNetworkOptions): NodeNetwork {
       signal.throwIfAborted();
       checkPeers(peers, subnet);
     },
+    async setClients(_, signal) {
+      signal.throwIfAborted();
+    },
     async setServices(services, signal) {
       signal.throwIfAborted();
       checkServices(services);

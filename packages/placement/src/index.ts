@@ -5,6 +5,7 @@ export {
   chooseSites,
   type Served,
 } from './choose/choose.ts';
+export * from './choose/demand.ts';
 export { chooseExactly, type Exact } from './choose/exact.ts';
 export * from './choose/for-world.ts';
 export { type ChooseRequest, instanceOf } from './choose/instance.ts';

@@ -56,6 +56,17 @@ describe('who receives', () => {
     expect(leaving).toMatchObject({ open: false });
   });
 
+  it('is one of which the controller has lost sight, where its node is seen from here, after all others', () => {
+    const lost = { ...endpoint('lost', 'near', 900, false), lost: true as const };
+    const far = endpoint('other', 'far', 90_000);
+    const seen = knowing({ oneWayUs: () => 900 });
+    const [first, second] = backends(route(lost, far), seen);
+    expect([first!.open, second!.open]).toEqual([true, true]);
+    expect(first!.tier).toBeGreaterThan(second!.tier);
+    expect(backends(route(lost), knowing())).toMatchObject([{ open: false }]); // nobody measured
+    expect(backends(route(lost), { ...seen, reachable: () => false })).toMatchObject([{ open: false }]);
+  });
+
   it('is an instance of the workload that runs here before the controller has heard of it', () => {
     const spec = { workloadUid: workload, network: { address: '10.64.0.9' } };
     const instances = [{ uid: uid('new'), spec, deleted: false } as unknown as DesiredInstance];

@@ -1,7 +1,8 @@
 /**
  * From what the controller says of a service, and what the node itself knows better, to who receives. Pure.
  *
- *   here and well > nearest other nodes (equals share) > farther ones      not well, or node unreachable: nothing new
+ *   here and well > nearest other nodes (equals share) > farther ones > those of which the controller has lost sight, and that
+ *   are reached from here                                                  not well, or node unreachable: nothing new
  */
 import type { DesiredInstance, ServiceEndpoint, ServiceRoute } from '@skerry/contract';
 import type { Id, InstanceStatus } from '@skerry/model';
@@ -87,10 +88,14 @@ function otherBackends(
   const others = endpoints.filter((endpoint) => endpoint.node !== node);
   const latencyOf = (endpoint: ServiceEndpoint) => oneWayUs?.(endpoint.node) ?? endpoint.latencyUs;
   const tiers = tiersOf(others.map(latencyOf));
+  const lastTier = tiers.size + 1;
+  // That the node answers must have been seen from here: nobody else says so.
+  const isSeen = (endpoint: ServiceEndpoint) =>
+    endpoint.lost === true && oneWayUs?.(endpoint.node) !== undefined;
   return others.map((endpoint) => ({
     ...{ uid: endpoint.uid, ...addressesOf(endpoint) },
-    tier: tiers.get(latencyOf(endpoint))!,
-    open: endpoint.healthy && reachable(endpoint.node),
+    tier: endpoint.lost ? lastTier : tiers.get(latencyOf(endpoint))!,
+    open: (endpoint.healthy || isSeen(endpoint)) && reachable(endpoint.node),
   }));
 }
 

@@ -4,7 +4,7 @@
  */
 import type { DesiredNetwork } from '@skerry/contract';
 import { asSkerryError } from '@skerry/model';
-import type { NodeNetwork } from '@skerry/network';
+import type { ClientPaths, NodeNetwork } from '@skerry/network';
 import type { Clock } from '@skerry/reconcile';
 import type { Logger } from '../ports.ts';
 import { type Knowledge, servicesOf } from './backends.ts';
@@ -25,6 +25,12 @@ export interface NetworkRouterOptions {
 const RETRY_MS = 2000;
 const NOTHING: DesiredNetwork = { peers: [], services: [] };
 
+const pathsOf = ({ clients = [], moved = [], expectsClients }: DesiredNetwork): ClientPaths => ({
+  here: clients.flatMap(({ address, address6 }) => [address, address6 ?? []].flat()),
+  moved,
+  othersMayCome: expectsClients === true,
+});
+
 export class NetworkRouter {
   readonly #options: NetworkRouterOptions;
   #due = false;
@@ -33,6 +39,7 @@ export class NetworkRouter {
   /** What the network was told last, as JSON; undefined: unknown. */
   #peers: string | undefined;
   #services: string | undefined;
+  #clients: string | undefined;
   /** Why packets do not go where they should; undefined: they do. */
   trouble: string | undefined;
 
@@ -58,6 +65,7 @@ export class NetworkRouter {
   restarted(): void {
     this.#peers = undefined;
     this.#services = undefined;
+    this.#clients = undefined;
     this.changed();
   }
 
@@ -99,13 +107,21 @@ export class NetworkRouter {
 
   async #apply(): Promise<void> {
     const { network, desired, knowledge, ending } = this.#options;
-    const { peers, services: routes } = desired() ?? NOTHING;
+    const wanted = desired() ?? NOTHING;
+    const { peers, services: routes } = wanted;
     const services = servicesOf(routes, knowledge());
     const [peersText, servicesText] = [JSON.stringify(peers), JSON.stringify(services)];
     if (peersText !== this.#peers) {
       this.#peers = undefined;
       await network.setPeers(peers, ending);
       this.#peers = peersText;
+    }
+    const paths = pathsOf(wanted);
+    const clientsText = JSON.stringify(paths);
+    if (clientsText !== this.#clients) {
+      this.#clients = undefined;
+      await network.setClients(paths, ending);
+      this.#clients = clientsText;
     }
     if (servicesText !== this.#services) {
       this.#services = undefined;

@@ -184,6 +184,7 @@ export class World {
         if (this.routingDown) throw this.routingDown;
         this.peers = peers;
       },
+      setClients: async () => undefined,
       setServices: async (services) => {
         if (this.routingDown) throw this.routingDown;
         this.services = services;

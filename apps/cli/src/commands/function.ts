@@ -1,6 +1,6 @@
 /** function: a JavaScript or TypeScript function as a guest with its own kernel. */
 import { basename } from 'node:path';
-import { SkerryError, type Workload } from '@skerry/model';
+import { countsOf, SkerryError, type Workload } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age, durationOption } from '../durations.ts';
@@ -89,7 +89,7 @@ export function registerFunction(program: Command, context: Context): void {
           items,
           [
             { title: 'NAME', value: (row) => row.metadata.name },
-            { title: 'READY', value: (row) => `${row.status.ready}/${row.spec.replicas ?? 1}` },
+            { title: 'READY', value: (row) => `${countsOf(row).ready}/${countsOf(row).wanted}` },
             { title: 'IMAGE', value: (row) => row.status.imageDigest?.slice(0, 19) },
             { title: 'AGE', value: (row) => age(row.metadata.createdAt) },
           ],

@@ -1,5 +1,6 @@
 /** workload explain: for every node why an instance is there, or why not. */
 import type { PlacementExplanation } from '@skerry/contract';
+import type { SiteReplicas } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import type { Column } from '../terminal/table.ts';
@@ -22,6 +23,12 @@ function columnsOf({ near }: PlacementExplanation): Column<Row>[] {
   ];
 }
 
+/** What is wanted and ready at a site, in words. */
+export const describeSite = ({ site, wanted, ready, unwantedSince }: SiteReplicas): string =>
+  unwantedSince === undefined
+    ? `${site}: ${ready} of ${wanted} ready`
+    : `${site}: nobody wants it there since ${unwantedSince}, ${ready} still there`;
+
 export function registerWorkloadExplain(workload: Command, context: Context): void {
   workload
     .command('explain')
@@ -37,6 +44,7 @@ export function registerWorkloadExplain(workload: Command, context: Context): vo
         if (context.output.format !== 'table') return context.output.one(found, () => '');
         const near = found.near.map(({ accessPoint, weight }) => `${accessPoint} (${weight})`).join(', ');
         context.output.say(`${found.instance}: ${found.text}`);
+        for (const site of found.sites ?? []) context.output.say(`at site ${describeSite(site)}`);
         if (near !== '') context.output.say(`near ${near}`);
         await context.output.list(found.nodes, columnsOf(found), 'there is no node');
       }),

@@ -1,13 +1,13 @@
 /** workload: list, show, start, stop, restart, delete. The streams (logs, exec, console) are in workload-streams.ts. */
 import type { Client } from '@skerry/contract';
-import { formatBytes, formatMillis, type Instance, type Workload } from '@skerry/model';
+import { countsOf, formatBytes, formatMillis, type Instance, type Workload } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age, durationOption } from '../durations.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 import { describePending, isReady, waitForStopped, waitForWorkloads } from '../wait.ts';
 import { waitUntilGone } from './apply.ts';
-import { registerWorkloadExplain } from './workload-explain.ts';
+import { describeSite, registerWorkloadExplain } from './workload-explain.ts';
 import { registerWorkloadGuest } from './workload-guest.ts';
 import { registerWorkloadStreams } from './workload-streams.ts';
 
@@ -21,7 +21,7 @@ const WORKLOAD_COLUMNS: Column<Workload>[] = [
   { title: 'NAME', value: (row) => row.metadata.name },
   { title: 'RUNTIME', value: (row) => row.spec.runtime },
   { title: 'IMAGE', value: (row) => row.spec.image },
-  { title: 'READY', value: (row) => `${row.status.ready}/${row.spec.replicas ?? 1}` },
+  { title: 'READY', value: (row) => `${countsOf(row).ready}/${countsOf(row).wanted}` },
   { title: 'STATE', value: (row) => (row.metadata.deletedAt ? 'deleting' : row.control.run) },
   { title: 'AGE', value: (row) => age(row.metadata.createdAt) },
   { title: 'REASON', value: (row) => row.status.reason ?? '' },
@@ -56,7 +56,8 @@ function describeWorkload(workload: Workload, instances: readonly Instance[]): s
     `workload   ${metadata.name} (project ${metadata.project ?? 'default'})`,
     `runtime    ${spec.runtime}`,
     `image      ${spec.image}${status.imageDigest ? ` (${status.imageDigest.slice(0, 19)})` : ''}`,
-    `ready      ${status.ready} of ${spec.replicas ?? 1}`,
+    `ready      ${countsOf(workload).ready} of ${countsOf(workload).wanted}`,
+    ...(status.sites ?? []).map((site) => `at site    ${describeSite(site)}`),
     `state      ${metadata.deletedAt ? 'deleting' : workload.control.run}`,
     ...(status.reason ? [`reason     ${status.reason}`] : []),
     ...(spec.ports ?? []).map(

@@ -1,6 +1,7 @@
 /** The access network: made, changed, deleted when nothing needs it; a client that changes its access point is a handover. No I/O. */
 import { type Client, canonicalAddress, SkerryError } from '@skerry/model';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
+import { formerOf } from '../services/moved.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
@@ -79,9 +80,12 @@ function statusOf(stored: AccessResource | undefined, manifest: AccessManifest, 
       const { attachedTo } = manifest.spec;
       const before = stored as Client | undefined;
       const handovers = before?.status.handovers ?? 0;
-      if (attachedTo === undefined) return { handovers };
+      const former = formerOf(before?.status.former, before?.spec.attachedTo, attachedTo);
+      const trail = former.length > 0 && { former };
+      if (attachedTo === undefined) return { handovers, ...trail };
       if (before?.spec.attachedTo === attachedTo) return before.status;
-      return { attachedAt: world.now, handovers: before?.spec.attachedTo ? handovers + 1 : handovers };
+      const next = before?.spec.attachedTo ? handovers + 1 : handovers;
+      return { attachedAt: world.now, handovers: next, ...trail };
     }
   }
 }

@@ -1,6 +1,6 @@
 /** Why an instance is where it is, and why not elsewhere: every node with its latency and all that is in the way. */
 import type { PlacementExplanation } from '@skerry/contract';
-import { formatMillis, SkerryError } from '@skerry/model';
+import { formatMillis, perSiteOf, SkerryError } from '@skerry/model';
 import { type NodeVerdict, REASONS } from '@skerry/placement';
 import type { Core } from '../core.ts';
 import type { Draft } from '../state/draft.ts';
@@ -46,8 +46,11 @@ export function explainWorkload(
     throw new SkerryError('not_found', `the workload ${name} has no instance "${instance}"`);
   const draft = createDraft(view);
   const instanceName = one?.metadata.name ?? `${name}-0`;
+  const { sites } = perSiteOf(workload.spec) ? workload.status : {};
+  const site = one && sites?.find(({ ordinals }) => ordinals.includes(one.spec.ordinal))?.site;
   const request = requestOf(draft, view, {
     ...{ project, workload: name, name: instanceName, spec: workload.spec },
+    ...(site !== undefined && { site }),
     ...volumesOf(draft, project, workload),
   });
   const { placement: answer, nodes } = placement.placer.explain(request);
@@ -57,6 +60,7 @@ export function explainWorkload(
     ...(node !== undefined && { node }),
     near: request.near?.map(({ accessPoint, weight = 1 }) => ({ accessPoint, weight })) ?? [],
     ...(request.maxLatencyMs !== undefined && { maxLatencyMs: request.maxLatencyMs }),
+    ...(sites && { sites }),
     text: answer.outcome === 'placed' ? wordsOf(answer.node, node, answer.ends.length) : answer.text,
     nodes: nodes.map((verdict) => verdictOf(verdict, node)),
   };

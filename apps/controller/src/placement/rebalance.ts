@@ -4,7 +4,7 @@
  * for all workloads, by itself for those that ask for it.
  */
 import type { Rebalance } from '@skerry/contract';
-import { asSkerryError, type Instance, type Workload } from '@skerry/model';
+import { asSkerryError, type Instance, perSiteOf, type Workload } from '@skerry/model';
 import { createRebalancer, type Movable, REBALANCE_DEFAULTS, type Rebalancer } from '@skerry/placement';
 import { type Core, change } from '../core.ts';
 import { createDraft } from '../state/draft.ts';
@@ -33,6 +33,8 @@ function mayMove(instance: Instance, workload: Workload): boolean {
   const { spec, status, metadata } = instance;
   if (metadata.deletedAt || spec.standIn || spec.leaving || spec.node === undefined) return false;
   if (workload.metadata.deletedAt || workload.spec.move === 'never') return false;
+  // it is for its site
+  if (perSiteOf(workload.spec)) return false;
   return status.phase === 'running' && (workload.spec.volumes ?? []).length === 0;
 }
 

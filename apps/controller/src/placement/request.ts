@@ -17,6 +17,8 @@ export interface Asked {
   readonly spec: WorkloadSpec;
   /** The only node that will do: where its volumes are. */
   readonly onNode?: string;
+  /** The only site that will do, however far it is from whom: its instance there is for that site's clients. */
+  readonly site?: string;
 }
 
 /** Terms of affinity as placement counts them: by workload of the same project. */
@@ -26,7 +28,7 @@ export const groupTerms = (
 ): { group: string; at: 'site' | 'node' }[] =>
   (terms ?? []).map(({ workload, at = 'node' }) => ({ group: `${project}/${workload}`, at }));
 
-const fits = (labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>) =>
+export const fits = (labels: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>) =>
   Object.entries(wanted).every(([key, value]) => labels[key] === value);
 
 /**
@@ -52,10 +54,14 @@ export function nearOf(draft: Draft, view: View, placement: PlacementSpec | unde
 
 /** Errors: manifest_invalid. */
 export function requestOf(draft: Draft, view: View, asked: Asked): PlaceRequest {
-  const { project, workload, name, spec, onNode } = asked;
+  const { project, workload, name, spec, onNode, site } = asked;
   const { placement, priority } = spec;
-  const selector = { ...placement?.nodeSelector, ...(onNode !== undefined && { node: onNode }) };
-  const maxLatency = placement?.maxLatency;
+  const selector = {
+    ...placement?.nodeSelector,
+    ...(onNode !== undefined && { node: onNode }),
+    ...(site !== undefined && { site }),
+  };
+  const maxLatency = site === undefined ? placement?.maxLatency : undefined;
   return {
     key: `${project}/${name}`,
     workload: `${project}/${workload}`,
@@ -64,7 +70,7 @@ export function requestOf(draft: Draft, view: View, asked: Asked): PlaceRequest 
     memoryBytes: memoryOf(spec),
     diskBytes: diskOf(spec),
     ports: publishedPorts(spec),
-    near: nearOf(draft, view, placement),
+    near: site === undefined ? nearOf(draft, view, placement) : [],
     nodeSelector: selector,
     affinity: groupTerms(project, placement?.affinity),
     antiAffinity: groupTerms(project, placement?.antiAffinity),

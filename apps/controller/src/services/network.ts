@@ -15,6 +15,7 @@ import type { Topology } from '@skerry/placement';
 import type { Clock } from '../clock.ts';
 import { same } from '../state/resource.ts';
 import type { Change, View } from '../state/view.ts';
+import { expectsClients, movedClients } from './moved.ts';
 
 /** Changes come in groups; the kernel's tables have to follow within seconds. */
 const SETTLE_MS = 50;
@@ -38,11 +39,18 @@ interface Reached {
 }
 interface Service {
   readonly workload: Workload;
-  readonly endpoints: readonly { readonly instance: Instance; readonly healthy: boolean }[];
+  readonly endpoints: readonly {
+    readonly instance: Instance;
+    readonly healthy: boolean;
+    readonly lost: boolean;
+  }[];
 }
 
-/** Of one that is on its way out the connections go on, but no new one comes. */
-const PHASES_WITH_CONNECTIONS = ['running', 'stopping'];
+/**
+ * Of one that is on its way out the connections go on, but no new one comes. One of a lost node may well run: other nodes may
+ * reach it where the controller does not.
+ */
+const PHASES_WITH_CONNECTIONS = ['running', 'stopping', 'lost'];
 
 function* servicesOf(view: View): Generator<Service> {
   for (const workload of view.all('workloads')) {
@@ -58,6 +66,10 @@ function* servicesOf(view: View): Generator<Service> {
         instance,
         healthy:
           instance.status.phase === 'running' &&
+          instance.status.health !== 'unhealthy' &&
+          instance.metadata.deletedAt === undefined,
+        lost:
+          instance.status.phase === 'lost' &&
           instance.status.health !== 'unhealthy' &&
           instance.metadata.deletedAt === undefined,
       }));
@@ -156,13 +168,14 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
       const own = services.map((service) => {
         const endpoints = service.endpoints
           .filter(({ instance }) => nodes.has(instance.spec.node!))
-          .map(({ instance, healthy }) => ({
+          .map(({ instance, healthy, lost }) => ({
             uid: instance.metadata.uid as Id<'instance'>,
             node: instance.spec.node!,
             address: instance.spec.network!.address,
             ...sureIpv6(instance, nodes.get(instance.spec.node!)!.node),
             latencyUs: latencyUs(node, nodes.get(instance.spec.node!)!.node),
             healthy,
+            ...(lost && { lost: true as const }),
           }))
           .sort(
             (a, b) =>
@@ -175,6 +188,17 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
       routes.set(name, own);
     }
     const clients = clientsBySite(view);
+    const atSite = new Map<string, string[]>();
+    for (const [name, { node }] of nodes)
+      if (node.spec.site !== undefined)
+        atSite.set(node.spec.site, [...(atSite.get(node.spec.site) ?? []), name].sort());
+    const moved = movedClients(
+      view.all('clients'),
+      (name) => view.get('access-points', name)?.spec.site,
+      (site) => atSite.get(site) ?? [],
+    );
+    for (const [name, list] of moved) for (const { next } of list) if (next !== undefined) meet(name, next);
+    const expects = expectsClients(view);
     const built = new Map<string, DesiredNetwork>();
     for (const [name, met] of peers) {
       const known = [...met].sort().map((peer) => {
@@ -187,6 +211,8 @@ export function createServiceNetwork(view: View, topology: Topology, clock: Cloc
       built.set(name, {
         ...{ peers: known, services: routes.get(name) ?? [] },
         ...(near.length > 0 && { clients: near }),
+        ...(moved.has(name) && { moved: moved.get(name)! }),
+        ...(expects && { expectsClients: true as const }),
       });
     }
     return built;

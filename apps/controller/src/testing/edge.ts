@@ -14,8 +14,12 @@ export interface Edge {
   close(): Promise<string[]>;
 }
 
-export async function startEdge(sites: readonly string[], documents: readonly string[]): Promise<Edge> {
-  const harness = await startHarness({ node: false });
+export async function startEdge(
+  sites: readonly string[],
+  documents: readonly string[],
+  nodeGraceMs?: number,
+): Promise<Edge> {
+  const harness = await startHarness({ node: false, ...(nodeGraceMs !== undefined && { nodeGraceMs }) });
   const nodes: FakeNode[] = [];
   for (const [at, name] of sites.entries())
     nodes.push(await startFakeNode(harness.controller.link, { name, subnet: `10.90.${at}.0/24` }));

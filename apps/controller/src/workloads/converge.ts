@@ -3,7 +3,7 @@
  * and takes room in the ledger; apply commits the draft, `plan` prints its steps and throws it away, the reconciler runs
  * it again whenever something changed. It does no I/O.
  *
- *   wanted: ordinals 0 .. replicas-1, each `<workload>-<ordinal>`; higher ones go first; a deleted one's name and
+ *   wanted: ordinals 0 .. replicas-1, or those of each site (slots.ts), each `<workload>-<ordinal>`; higher ones go first; a deleted one's name and
  *   address are free again only when its agent has reported it absent.
  */
 import type { Step } from '@skerry/contract';
@@ -12,11 +12,15 @@ import {
   guestWords,
   type Instance,
   type Node,
+  type PerSite,
+  perSiteOf,
+  replicasOf,
   SkerryError,
   sameFurther,
   type Workload,
   withoutFurther,
 } from '@skerry/model';
+import type { Demand } from '@skerry/placement';
 import type { Lease } from '@skerry/reconcile';
 import { shortage } from '../admission/capacity.ts';
 import { type Claim, claimOf, claimOfInstance } from '../admission/claim.ts';
@@ -32,7 +36,8 @@ import { bindVolumes, volumesOf } from '../volumes/binding.ts';
 import { needsStandIn, nextMove } from './moving.ts';
 import { preempt, whyNot } from './preempt.ts';
 import { type Fate, fateOf, leaseOf, nowhereForMs } from './replace.ts';
-import { differences, isCurrent, isSettled, nextToChange, type Wanted, wantedOf } from './rollout.ts';
+import { differences, isCurrent, isReady, nextToChange, type Wanted, wantedOf } from './rollout.ts';
+import { plainSlots, type Slots, siteChanges, siteSlots, sitesHeld, withReady } from './slots.ts';
 
 export interface Candidate {
   readonly node: Node;
@@ -45,6 +50,8 @@ export interface World {
   readonly onlyNode: () => string | undefined;
   /** Where an instance goes. Errors: manifest_invalid. */
   readonly place: (asked: Asked) => Answer;
+  /** At which sites it is wanted; `holds`: where it is already. */
+  readonly demand: (asked: Asked, perSite: PerSite, holds: ReadonlySet<string>) => Demand;
   /** The virtual address of a workload: the one that it has, or a free one. Errors: address_exhausted. */
   readonly serviceAddress: (key: string, uid: string) => string;
   /** In a plan: for every node why or why not, asked before the room is taken. */
@@ -76,6 +83,7 @@ export interface Converged {
   readonly lookInMs: number;
 }
 
+const pinnedTo = (site: string | undefined) => (site === undefined ? {} : { site });
 const nameOfKey = (key: string) => `instance ${decodeURIComponent(key.split('/').at(-1) ?? key)}`;
 
 /** Plans everything that follows from `workload`, which is put into the draft where it differs from what is stored. */
@@ -90,7 +98,6 @@ export function converge(
   const key = keyOf('workloads', project, name);
   const steps: Step[] = [];
   const deleting = workload.metadata.deletedAt !== undefined;
-  const replicas = deleting ? 0 : (workload.spec.replicas ?? 1);
   const wanted = wantedOf(workload);
   const single = workload.spec.singleInstance === true;
   let epoch = workload.control.epoch ?? 0;
@@ -113,6 +120,28 @@ export function converge(
     world.reserve(instanceKey, undefined);
   };
 
+  const slots = slotsNow();
+  const { lasting, kept } = slots;
+  lookInMs = Math.min(lookInMs, slots.lookInMs);
+
+  /** What it is to have, by the number of its replicas or by where it is wanted. */
+  function slotsNow(): Slots {
+    const perSite = perSiteOf(workload.spec);
+    if (deleting || !perSite) return plainSlots(deleting ? 0 : replicasOf(workload.spec));
+    const siteOf = (node: string) => world.candidate(node)?.node.spec.site;
+    const asked = { project, workload: name, name: `${name}-0`, spec: workload.spec };
+    const demand = world.demand(asked, perSite, sitesHeld(existing, workload.spec, world));
+    if (demand.unserved.length > 0)
+      reason = `no site takes it for the clients at ${demand.unserved.slice(0, 5).join(', ')}`;
+    const found = siteSlots({ perSite, workload, instances: existing, demand, siteOf, now: world.now });
+    for (const message of siteChanges(workload.status.sites, found.sites))
+      draft.event({
+        ...{ type: 'normal', reason: 'SitesChanged', message: `workload ${name}: ${message}` },
+        about: { kind: 'Workload', project, name, uid: workload.metadata.uid },
+      });
+    return found;
+  }
+
   for (const instance of existing) {
     const leftMs = instance.metadata.deletedAt && nowhereForMs(instance, world);
     if (leftMs === 0) forget(instance);
@@ -121,8 +150,8 @@ export function converge(
   for (const instance of [...instances.values()].sort((a, b) => b.spec.ordinal - a.spec.ordinal)) {
     if (instance.metadata.deletedAt) continue;
     const isUnbound = single && instance.spec.node !== undefined && !instance.spec.lease;
-    if (instance.spec.ordinal < replicas && !isUnbound) continue;
-    if (instance.spec.standIn && needsStandIn([...instances.values()], replicas, workload, world)) continue;
+    if ((lasting.has(instance.spec.ordinal) || kept.has(instance.spec.ordinal)) && !isUnbound) continue;
+    if (instance.spec.standIn && needsStandIn([...instances.values()], lasting, workload, world)) continue;
     remove(instance, `delete instance ${instance.metadata.name}`);
   }
 
@@ -136,7 +165,7 @@ export function converge(
     change({ ...instance, metadata }, undefined);
   }
 
-  for (let ordinal = 0; ordinal < replicas; ordinal++) {
+  for (const ordinal of lasting.keys()) {
     const old = instances.get(ordinal);
     if (old?.metadata.deletedAt) {
       reason = `${old.metadata.name} of before is still being removed`;
@@ -162,7 +191,7 @@ export function converge(
 
   /** The next step of those that leave a node which is drained. */
   function move(): void {
-    const next = nextMove(active(), replicas, workload, world);
+    const next = nextMove(active(), lasting, workload, world);
     if (next.do === 'none') return;
     if (next.do === 'wait') {
       reason ??= next.reason;
@@ -175,16 +204,21 @@ export function converge(
       reason ??= `${leaving.metadata.name} stays on ${leaving.spec.node}: no other node takes it: ${elsewhere}`;
     else if (next.do === 'take away')
       remove(leaving, `move instance ${leaving.metadata.name} away from ${leaving.spec.node}`);
-    else if (!instances.has(replicas)) {
-      const instance = newInstance(workload, replicas, wanted, world.now);
-      settle({ ...instance, spec: { ...instance.spec, standIn: true } });
+    else {
+      let ordinal = lasting.size;
+      while (slots.sites && (instances.has(ordinal) || lasting.has(ordinal))) ordinal++;
+      if (instances.has(ordinal)) return;
+      const instance = newInstance(workload, ordinal, wanted, world.now);
+      const site = lasting.get(leaving.spec.ordinal);
+      settle({ ...instance, spec: { ...instance.spec, standIn: true } }, undefined, site);
     }
   }
 
   /** Why no node takes one more; undefined: one does. */
-  function whyNowhere({ metadata }: Instance): string | undefined {
+  function whyNowhere({ metadata, spec }: Instance): string | undefined {
     const asked = { project, workload: name, name: metadata.name, spec: workload.spec };
-    const answer = world.place({ ...asked, ...volumesOf(draft, project, workload) });
+    const pinned = pinnedTo(lasting.get(spec.ordinal));
+    const answer = world.place({ ...asked, ...pinned, ...volumesOf(draft, project, workload) });
     return 'placed' in answer ? undefined : whyNot(answer);
   }
 
@@ -202,13 +236,17 @@ export function converge(
 
   /**
    * Gives an instance its node and address, or leaves it waiting; returns why it waits. `instead`: whose place it takes; that
-   * one stays where no other node can be had.
+   * one stays where no other node can be had. `site`: the only one that will do.
    */
-  function settle(instance: Instance, instead?: { old: Instance; because: string }): string | undefined {
+  function settle(
+    instance: Instance,
+    instead?: { old: Instance; because: string },
+    site = lasting.get(instance.spec.ordinal),
+  ): string | undefined {
     const { metadata } = instance;
     const instanceKey = keyOf('instances', project, metadata.name);
     const asked = { project, workload: name, name: metadata.name, spec: workload.spec };
-    const wish = { ...asked, ...volumesOf(draft, project, workload) };
+    const wish = { ...asked, ...pinnedTo(site), ...volumesOf(draft, project, workload) };
     const answer = world.place(wish);
     const why = world.why(wish);
     if ('placed' in answer) {
@@ -294,7 +332,7 @@ export function converge(
     }
     for (const instance of active()) hold(instance);
     const old = active().filter((one) => !isCurrent(one, wanted)).length;
-    if (old > 0 && !reason) reason = `${old} of ${replicas} instances are still to be replaced`;
+    if (old > 0 && !reason) reason = `${old} of ${lasting.size} instances are still to be replaced`;
     if (old > 0 && world.strict) {
       for (const one of active())
         if (!isCurrent(one, wanted)) steps.push(changeStep(one, wanted, one.spec.run, 'then '));
@@ -342,7 +380,7 @@ export function converge(
     return { steps, workload: undefined, lookInMs };
   }
   const current = active();
-  const ready = current.filter((one) => isSettled(one) && one.status.phase === 'running').length;
+  const ready = current.filter(isReady).length;
   if (!reason && !deleting) {
     const unwell = current.find(
       (one) => one.spec.node !== undefined && one.status.phase !== 'running' && one.status.reason,
@@ -353,6 +391,7 @@ export function converge(
     observedGeneration: workload.metadata.generation,
     replicas: current.length,
     ready,
+    ...(slots.sites && { sites: withReady(slots.sites, current) }),
     ...(deleting ? { reason: `is being deleted, ${instances.size} to go` } : reason && { reason }),
     ...(workload.spec.ports?.length && {
       serviceAddress: workload.status.serviceAddress ?? world.serviceAddress(key, workload.metadata.uid),

@@ -33,15 +33,15 @@ function stays({ spec, metadata }: Instance, workload: Workload): string | undef
 const mayBeTwo = ({ spec, control }: Workload): boolean =>
   control.run === 'running' && spec.singleInstance !== true;
 
-/** `instances`: those that are not being removed, the stand-in included. */
+/** `instances`: those that are not being removed, the stand-in included; `wanted`: by their ordinals. */
 export function nextMove(
   instances: readonly Instance[],
-  replicas: number,
+  wanted: ReadonlyMap<number, unknown>,
   workload: Workload,
   world: Look,
 ): Move {
   const standIn = instances.find(({ spec }) => spec.standIn);
-  const own = instances.filter((one) => one !== standIn && one.spec.ordinal < replicas);
+  const own = instances.filter((one) => one !== standIn && wanted.has(one.spec.ordinal));
   const leaving = own.filter((one) => leaves(one, world));
   const next = leaving.find((one) => stays(one, workload) === undefined);
   if (!next) {
@@ -50,7 +50,7 @@ export function nextMove(
   }
   if (!mayBeTwo(workload)) return { do: 'take away', leaving: next, hasStandIn: false };
   if (!standIn) return { do: 'stand in', leaving: next };
-  const missing = own.length < replicas || own.some((one) => !leaves(one, world) && !isWell(one));
+  const missing = own.length < wanted.size || own.some((one) => !leaves(one, world) && !isWell(one));
   if (missing || !isWell(standIn))
     return { do: 'wait', reason: `${next.metadata.name} leaves ${next.spec.node} as soon as the others run` };
   return { do: 'take away', leaving: next, hasStandIn: true };
@@ -61,14 +61,14 @@ const isWell = (one: Instance): boolean => serves(one) && isSettled(one);
 /** Whether the stand-in is still needed: one leaves, or one that left does not serve yet. */
 export function needsStandIn(
   instances: readonly Instance[],
-  replicas: number,
+  wanted: ReadonlyMap<number, unknown>,
   workload: Workload,
   world: Look,
 ): boolean {
   if (!mayBeTwo(workload)) return false;
-  const own = instances.filter(({ spec }) => !spec.standIn && spec.ordinal < replicas);
+  const own = instances.filter(({ spec }) => !spec.standIn && wanted.has(spec.ordinal));
   // what waits for room gets that of the stand-in
   if (own.some(({ spec, metadata }) => spec.node === undefined && !metadata.deletedAt)) return false;
-  if (own.length < replicas || own.some(({ metadata }) => metadata.deletedAt)) return true;
+  if (own.length < wanted.size || own.some(({ metadata }) => metadata.deletedAt)) return true;
   return own.some((one) => (leaves(one, world) ? stays(one, workload) === undefined : !isWell(one)));
 }

@@ -2,7 +2,7 @@
  * Runs `converge` again for each workload that something happened to, and lets go of volumes and projects that wait for
  * their end. Several changes of one thing become one run; several runs share a commit of the store.
  */
-import type { Instance, Node, Workload } from '@skerry/model';
+import { type Instance, type Node, perSiteOf, type Workload } from '@skerry/model';
 import { type Core, change } from '../core.ts';
 import { contentsOf } from '../projects/accept.ts';
 import { keyOf } from '../state/keys.ts';
@@ -36,7 +36,10 @@ export function createReconciler(core: Core): Reconciler {
   /** Nodes that are not ready, or none any more. */
   const away = new Set<string>();
   const drained = new Set<string>();
+  /** Workloads that are wanted at some sites and not at others. */
+  const perSite = new Set<string>();
   let waitersDue = false;
+  let clientsDue = false;
   let active = 0;
   let running = false;
   let idle = (): void => undefined;
@@ -49,10 +52,14 @@ export function createReconciler(core: Core): Reconciler {
     switch (one.collection) {
       case 'workloads': {
         const { after } = one as Change<'workloads'>;
+        if (after && perSiteOf(after.spec)) perSite.add(one.key);
+        else perSite.delete(one.key);
         // Whoever accepts a workload plans all that follows from it in the same transaction.
         const planned = running && after?.status.observedGeneration === after?.metadata.generation;
         if (!after) break;
-        const isCalm = planned && after.metadata.deletedAt === undefined && !waitsForNode(after);
+        const waitsForTime = after.status.sites?.some((site) => site.unwantedSince !== undefined) === true;
+        const isCalm =
+          planned && after.metadata.deletedAt === undefined && !waitsForTime && !waitsForNode(after);
         if (!isCalm) dirty.add(one.key);
         break;
       }
@@ -65,6 +72,9 @@ export function createReconciler(core: Core): Reconciler {
         dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
         break;
       }
+      case 'clients':
+        clientsDue = true;
+        break;
       case 'sites':
       case 'access-points':
       case 'links':
@@ -79,7 +89,10 @@ export function createReconciler(core: Core): Reconciler {
         else away.add(name);
         if (after?.spec.drain) drained.add(name);
         else drained.delete(name);
-        if (!isThere || after.spec.drain !== before?.spec.drain) markOn(name);
+        if (!isThere || after.spec.drain !== before?.spec.drain) {
+          markOn(name);
+          clientsDue = true;
+        }
         if (isThere && (!before || offersMore(before, after))) waitersDue = true;
         break;
       }
@@ -99,6 +112,7 @@ export function createReconciler(core: Core): Reconciler {
   /** A node came or changed, or something ended: those without a node, and those of a lost one, try again. */
   const markWaiting = () => {
     waitersDue = false;
+    clientsDue = true;
     for (const instance of view.instancesOn(undefined)) dirty.add(workloadOf(instance));
     for (const node of away) {
       for (const instance of view.instancesOn(node)) {
@@ -164,6 +178,8 @@ export function createReconciler(core: Core): Reconciler {
 
   const pump = () => {
     if (waitersDue) markWaiting();
+    if (clientsDue) for (const key of perSite) dirty.add(key);
+    clientsDue = false;
     while (running && active < AT_ONCE) {
       const key = dirty.take();
       if (key === undefined) break;

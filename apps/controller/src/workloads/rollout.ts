@@ -47,6 +47,9 @@ export function isSettled({ spec, status, metadata }: Instance): boolean {
 
 export const serves = ({ status }: Instance): boolean => status.phase === 'running';
 
+/** It has what it is to have, and serves. */
+export const isReady = (one: Instance): boolean => isSettled(one) && serves(one);
+
 export function nextToChange(instances: readonly Instance[], wanted: Wanted): Instance[] {
   const old = instances.filter((instance) => !isCurrent(instance, wanted));
   const idle = old.filter((instance) => !serves(instance));

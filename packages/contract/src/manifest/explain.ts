@@ -74,6 +74,10 @@ function sentence(keyword: string, params: Schema, schema: Schema, value: unknow
       if (schema.pattern && described) return `${show(value)} is not valid${described}`;
       return `${show(value)} must be ${wanted}`;
     }
+    case 'anyOf': {
+      const types = (schema.anyOf as Schema[]).map(({ type }) => ARTICLE[String(type)] ?? String(type));
+      return `${show(value)} must be ${types.join(' or ')}`;
+    }
     case 'pattern':
       return `${show(value)} is not valid${described || `: it must match ${String(schema.pattern)}`}`;
     case 'enum': {
@@ -101,6 +105,36 @@ function sentence(keyword: string, params: Schema, schema: Schema, value: unknow
   }
 }
 
+type Flaw = ReturnType<Validator['Errors']>[number];
+
+/**
+ * Of what may be of several types, a value of one of these is refused for what that type wants, and not for being none of the
+ * others; where it is of no such type, all are named.
+ */
+function ofFittingBranches(flaws: readonly Flaw[], root: unknown, value: unknown): Flaw[] {
+  let left = [...flaws];
+  for (const union of flaws) {
+    if (union.keyword !== 'anyOf') continue;
+    const branches = ((follow(union.schemaPath, root) as Schema | undefined)?.anyOf ?? []) as Schema[];
+    // 2.5 is the number that was meant, only not a whole one
+    const isNumber = typeof follow(union.instancePath, value) === 'number';
+    const at = (branch: number) => `${union.schemaPath}/anyOf/${branch}`;
+    const misfits = branches.flatMap(({ type }, branch) =>
+      !(isNumber && type === 'integer') &&
+      flaws.some(
+        ({ keyword, schemaPath, instancePath }) =>
+          keyword === 'type' && schemaPath === at(branch) && instancePath === union.instancePath,
+      )
+        ? [at(branch)]
+        : [],
+    );
+    const inAny = ({ schemaPath }: Flaw) =>
+      misfits.some((path) => schemaPath === path || schemaPath.startsWith(`${path}/`));
+    left = left.filter((one) => !inAny(one) && (one !== union || misfits.length === branches.length));
+  }
+  return left;
+}
+
 /** Empty where `value` is as `schema` wants it. */
 export function refusals(schema: TSchema, value: unknown): Refusal[] {
   const validator = validatorOf(schema);
@@ -113,7 +147,7 @@ export function refusals(schema: TSchema, value: unknown): Refusal[] {
     seen.add(key);
     found.push({ path, atKey, message });
   };
-  for (const error of validator.Errors(value)) {
+  for (const error of ofFittingBranches(validator.Errors(value), schema, value)) {
     const { keyword } = error;
     const path = pathOf(error.instancePath, value);
     const at = follow(error.schemaPath, schema) as Schema | undefined;

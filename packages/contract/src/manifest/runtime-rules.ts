@@ -57,7 +57,10 @@ function refuseCards(
         `"${address}" is no address that a card can have, with its prefix, as 192.168.7.10/24`,
       );
     for (const [field, value] of Object.entries({ address, mac }))
-      if (value !== undefined && replicas > 1)
-        refuse([...path, field], `one machine can have it, and there are ${replicas} replicas`);
+      if (value !== undefined && (typeof replicas === 'object' || replicas > 1))
+        refuse(
+          [...path, field],
+          `one machine can have it, and there are ${typeof replicas === 'object' ? 'replicas at every site' : `${replicas} replicas`}`,
+        );
   }
 }

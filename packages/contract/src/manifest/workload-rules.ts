@@ -1,5 +1,5 @@
 /** What the schema of a workload can't say: rules between fields. */
-import { parseBytes, parseMillis } from '@skerry/model';
+import { parseBytes, parseMillis, perSiteOf, replicasOf, type WorkloadSpec } from '@skerry/model';
 import type { Refusal } from './explain.ts';
 import type { WorkloadManifest } from './kinds.ts';
 import { refuseForRuntime } from './runtime-rules.ts';
@@ -20,17 +20,22 @@ export function refuseWorkload(manifest: WorkloadManifest): Refusal[] {
       `is too long: at most ${LONGEST_NAME} characters, its instances add a number`,
     );
   }
-  if (spec.singleInstance && (spec.replicas ?? 1) > 1)
-    refuse(['spec', 'replicas'], `singleInstance never runs two at a time, and replicas is ${spec.replicas}`);
+  const replicas = replicasOf(spec);
+  if (spec.singleInstance && (replicas > 1 || perSiteOf(spec)))
+    refuse(
+      ['spec', 'replicas'],
+      `singleInstance never runs two at a time, and replicas is ${perSiteOf(spec) ? 'one for each site' : replicas}`,
+    );
+  if (perSiteOf(spec)) refusePerSite(spec, refuse);
   const names = new Set<string>();
   for (const [index, port] of (spec.ports ?? []).entries()) {
     const at = ['spec', 'ports', index];
     if (names.has(port.name)) refuse([...at, 'name'], `two ports are called "${port.name}"`);
     names.add(port.name);
-    if (port.publish !== undefined && (spec.replicas ?? 1) > 1) {
+    if (port.publish !== undefined && replicas > 1) {
       refuse(
         [...at, 'publish'],
-        `a port of the node can lead to one instance only, and replicas is ${spec.replicas}`,
+        `a port of the node can lead to one instance only, and replicas is ${replicas}`,
       );
     }
   }
@@ -62,4 +67,23 @@ export function refuseWorkload(manifest: WorkloadManifest): Refusal[] {
     refuse(['spec', 'resources', 'memory'], `${resources.memory} is too little: at least 1MiB`);
   }
   return [...found, ...refuseForRuntime(spec)];
+}
+
+function refusePerSite(
+  spec: WorkloadSpec,
+  refuse: (path: (string | number)[], message: string) => void,
+): void {
+  const [volume] = spec.volumes ?? [];
+  if (volume)
+    refuse(
+      ['spec', 'replicas', 'perSite'],
+      `the volume ${volume.name} is on one node, and instances come and go at every site: leave it out, or say how many replicas`,
+    );
+  if (spec.placement?.spread === 'site')
+    refuse(['spec', 'placement', 'spread'], 'perSite says already at which sites it is: leave spread out');
+  if (spec.placement?.rebalance === 'automatic')
+    refuse(
+      ['spec', 'placement', 'rebalance'],
+      'with perSite instances follow the clients by themselves: leave rebalance out',
+    );
 }

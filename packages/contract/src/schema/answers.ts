@@ -13,6 +13,7 @@ import {
   Operation,
   Project,
   Site,
+  SiteReplicas,
   Size,
   Volume,
   Workload,
@@ -122,6 +123,7 @@ export const PlacementExplanation = Type.Object({
   node: Type.Optional(Type.String({ description: 'Where it is' })),
   near: Type.Array(Type.Object({ accessPoint: Type.String(), weight: Type.Number() })),
   maxLatencyMs: Type.Optional(Type.Number()),
+  sites: Type.Optional(Type.Array(SiteReplicas, { description: 'With `replicas.perSite`' })),
   text: Type.String({ description: 'Where it would be placed now, or why nowhere' }),
   nodes: Type.Array(
     Type.Object({

@@ -103,6 +103,12 @@ export const Client = resource(
   Type.Object({
     attachedAt: Type.Optional(Timestamp),
     handovers: Type.Integer({ description: 'Changes of its access point so far' }),
+    former: Type.Optional(
+      Type.Array(Type.String(), {
+        description:
+          'Access points that it came through before, the latest first: connections that began there go on',
+      }),
+    ),
   }),
 );
 export type Client = Static<typeof Client>;

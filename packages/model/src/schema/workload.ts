@@ -12,6 +12,7 @@ import {
   manifest,
   Name,
   Size,
+  Timestamp,
 } from './shared.ts';
 
 const PortNumber = Type.Integer({ minimum: 1, maximum: 65535 });
@@ -227,11 +228,28 @@ export const Placement = Type.Object(
   closed,
 );
 
+/** In place of a number of replicas: so many at each site, for as long as it is wanted there. */
+export const PerSite = Type.Object(
+  {
+    perSite: Type.Integer({ minimum: 1, maximum: 100, description: 'Instances at each of the sites' }),
+    where: Type.Optional(
+      Type.Enum(['clients', 'nodes'], {
+        description:
+          'clients (default): the sites nearest to clients that are attached; nodes: every site with a node that takes it',
+      }),
+    ),
+    sites: Type.Optional(Labels),
+    keepFor: Type.Optional(Duration),
+  },
+  closed,
+);
+export type PerSite = Static<typeof PerSite>;
+
 export const WorkloadSpec = Type.Object(
   {
     runtime: Type.Enum([...RUNTIME_KINDS]),
     image: Type.String({ minLength: 1, maxLength: 512 }),
-    replicas: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000 })),
+    replicas: Type.Optional(Type.Union([Type.Integer({ minimum: 0, maximum: 1000 }), PerSite])),
     resources: Type.Optional(Resources),
     command: Type.Optional(Command),
     args: Type.Optional(Type.Array(Type.String(), { maxItems: 256 })),
@@ -291,6 +309,16 @@ export const WorkloadControl = Type.Object({
 });
 export type WorkloadControl = Static<typeof WorkloadControl>;
 
+/** What a workload with `replicas.perSite` has at one site. Stored: which instances these are, and since when nobody wants them, must outlive the controller. */
+export const SiteReplicas = Type.Object({
+  site: Type.String(),
+  wanted: Type.Integer({ description: '0: nobody wants it there any more' }),
+  ready: Type.Integer(),
+  ordinals: Type.Array(Type.Integer(), { description: 'The numbers in the names of its instances' }),
+  unwantedSince: Type.Optional(Timestamp),
+});
+export type SiteReplicas = Static<typeof SiteReplicas>;
+
 export const WorkloadStatus = Type.Object({
   observedGeneration: Type.Integer(),
   replicas: Type.Integer(),
@@ -301,6 +329,8 @@ export const WorkloadStatus = Type.Object({
         'Virtual IPv4 address of its ports: at every node it leads to the nearest healthy instance',
     }),
   ),
+  /** With `replicas.perSite`, by the name of the site. */
+  sites: Type.Optional(Type.Array(SiteReplicas)),
   /** Why not all replicas are ready, in a sentence. */
   reason: Type.Optional(Type.String()),
   /** The image that the name stood for when the spec was accepted: `sha256:…`. */

@@ -4,7 +4,7 @@
  */
 import { createInterface } from 'node:readline';
 import { endProcess, type ProcessRef } from '@skerry/host';
-import type { AttachRequest, NetworkService, OverlayPeer } from '../index.ts';
+import type { AttachRequest, ClientPaths, NetworkService, OverlayPeer } from '../index.ts';
 import { type Bed, get, inside, limit, openBed, serve, tracesOf } from './bed.ts';
 
 let bed: Bed;
@@ -37,6 +37,7 @@ const verbs = {
   },
   setPeers: ({ peers }: { peers: OverlayPeer[] }) => bed.network.setPeers(peers, limit()),
   setServices: ({ services }: { services: NetworkService[] }) => bed.network.setServices(services, limit()),
+  setClients: ({ paths }: { paths: ClientPaths }) => bed.network.setClients(paths, limit()),
   /** Another program on the same data folder takes over. */
   async again({ keep }: { keep: string[] }) {
     const next = bed.again();

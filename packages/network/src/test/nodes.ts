@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { ipBatch, startInteractive } from '@skerry/host';
 import { build } from 'esbuild';
-import type { NetworkService, OverlayPeer } from '../index.ts';
+import type { ClientPaths, NetworkService, OverlayPeer } from '../index.ts';
 import { limit } from './bed.ts';
 
 export interface RemoteGuest {
@@ -29,6 +29,7 @@ export interface RemoteNode {
   detach(guest: RemoteGuest): Promise<void>;
   setPeers(peers: readonly OverlayPeer[]): Promise<void>;
   setServices(services: readonly NetworkService[]): Promise<void>;
+  setClients(paths: ClientPaths): Promise<void>;
   /** Another program on the same data folder takes over, with these guests. */
   again(keep?: readonly RemoteGuest[]): Promise<void>;
   /** In a guest, or in the node itself. */
@@ -162,6 +163,7 @@ export async function openNodes(subnets: readonly string[]): Promise<Nodes> {
         detach: ({ uid }) => ask('detach', { uid }),
         setPeers: (peers) => ask('setPeers', { peers }),
         setServices: (services) => ask('setServices', { services }),
+        setClients: (paths) => ask('setClients', { paths }),
         again: (keep = []) => ask('again', { keep: keep.map(({ uid }) => uid) }),
         run: (from, ...argv) => ask('run', { netns: from?.netns, argv }),
         get: (from, url) => ask('get', { netns: from?.netns, url }),
