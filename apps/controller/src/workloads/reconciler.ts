@@ -72,9 +72,12 @@ export function createReconciler(core: Core): Reconciler {
         dirty.add(keyOf('workloads', instance.metadata.project!, instance.spec.workload));
         break;
       }
-      case 'clients':
-        clientsDue = true;
+      case 'clients': {
+        const { before, after } = one as Change<'clients'>;
+        const stayed = before?.spec.attachedTo === after?.spec.attachedTo;
+        if (!stayed || !same(before?.metadata.labels, after?.metadata.labels)) clientsDue = true;
         break;
+      }
       case 'sites':
       case 'access-points':
       case 'links':
