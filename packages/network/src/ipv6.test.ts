@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { ipBatch, ipJson, listLinks, readSysctl, run } from '@skerry/host';
 import { ipv6Hex } from '@skerry/model';
+import { eventually } from '@skerry/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { forwarding6IsOurs, otherBridges } from './forwarding.ts';
 import type { AttachRequest } from './port.ts';
@@ -112,6 +113,11 @@ describe.skipIf(!isRoot)('IPv6 of the node network', () => {
       'permanent',
     );
     expect(await pings(netns(one), 'fe80::2%eth0')).toBe(false);
+    for (const [guest, address] of [
+      [one, 'fe80::1/64'],
+      [two, 'fe80::2/64'],
+    ] as const)
+      await inside(netns(guest), 'ip', 'addr', 'del', address, 'dev', 'eth0');
   });
 
   test('a guest that was given none has none, whatever it calls itself', async () => {
@@ -167,7 +173,7 @@ describe.skipIf(!isRoot)('IPv6 of the node network', () => {
     ])('%s', async (_, make) => {
       const before = await spoofed();
       await sendFrames(netns(one), make());
-      expect(await spoofed()).toBe(before + 1);
+      expect(await spoofed()).toBeGreaterThan(before);
       const { stdout } = await inside(netns(two), 'ip', '-6', 'addr', 'show', 'dev', 'eth0');
       expect(stdout).not.toContain('fd00:bad');
       const { stdout: routes } = await inside(netns(two), 'ip', '-6', 'route', 'show', 'default');
@@ -176,10 +182,30 @@ describe.skipIf(!isRoot)('IPv6 of the node network', () => {
     });
 
     test('an answer that tells of its own address is heard, so that neighbours find it', async () => {
-      const before = await spoofed();
-      await sendFrames(netns(one), frame({ type: 136, body: answer(one.address6!) }));
-      expect(await spoofed()).toBe(before);
+      // what kernels say by themselves now and then is counted, too: it is not said each time
+      await eventually('nothing is counted', async () => {
+        const before = await spoofed();
+        await sendFrames(netns(one), frame({ type: 136, body: answer(one.address6!) }));
+        return (await spoofed()) === before;
+      });
     });
+  });
+
+  test('a machine that asks its neighbours, as one with a kernel of its own does, finds the gateway and other guests', async () => {
+    const machine = bed.request(4);
+    await bed.network.attach(machine, limit());
+    const lines = [
+      'addr flush dev eth0',
+      'neigh flush dev eth0 nud permanent',
+      'addr add fe80::4/64 dev eth0 nodad',
+      `addr add ${machine.address6}/64 dev eth0`, // with its question whether it is alone (RFC 4862, 5.4)
+      `route replace default via ${bed.subnet6.gateway} dev eth0`,
+    ];
+    for (const line of lines) expect(await ipBatch([line], limit(), netns(machine))).toEqual([]);
+    await eventually('it has its address', () => pings(netns(machine), bed.subnet6.gateway));
+    expect(await pings(netns(machine), one.address6!)).toBe(true);
+    expect(await pings(netns(one), machine.address6!)).toBe(true);
+    await bed.network.detach(machine.uid, limit());
   });
 
   test('addresses that nobody has are refused at once, so that nobody fills the table of neighbours', async () => {
