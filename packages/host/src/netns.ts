@@ -18,6 +18,9 @@ export function isInNetns(name: string, pid: number): boolean {
   return named !== undefined && own !== undefined && named.ino === own.ino && named.dev === own.dev;
 }
 
+/** Tells our own network namespace from others (namespaces(7)): the kernel's settings of networks belong to it. */
+export const ownNetns = (): string => String(statSync('/proc/self/ns/net').ino);
+
 /** Whether an interface of the process's network namespace has this IPv6 address (proc_net(5): if_inet6), in 32 hex digits. */
 export function hasIpv6(pid: number, hexDigits: string): boolean {
   try {

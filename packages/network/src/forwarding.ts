@@ -1,7 +1,7 @@
 /**
  * The kernel settings that the node network needs, and giving back those that are not ours alone: forwarding of IPv4 and of
- * IPv6. What they were before the first data folder turned them on is written in /run/skerry/ip_forward and ip6_forward; the
- * last one to go restores it.
+ * IPv6. What they were before the first data folder turned them on is written in /run/skerry, in ip_forward and ip6_forward-<number of
+ * the network namespace>; the last one to go restores it.
  */
 import { mkdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,6 +9,7 @@ import {
   type Identity,
   ipv6Forwarding,
   listLinks,
+  ownNetns,
   readSysctl,
   setIpv6Forwarding,
   writeSysctl,
@@ -17,18 +18,23 @@ import {
 const FORWARD = 'net/ipv4/ip_forward';
 
 interface Setting {
-  readonly record: string;
+  record(): string;
   read(): string | undefined;
   write(value: '0' | '1'): void;
 }
 const IPV4: Setting = {
-  record: 'ip_forward',
+  record: () => 'ip_forward',
   read: () => readSysctl(FORWARD),
   write: (value) => writeSysctl(FORWARD, value),
 };
-const IPV6: Setting = { record: 'ip6_forward', read: ipv6Forwarding, write: setIpv6Forwarding };
+const IPV6: Setting = {
+  record: () => `ip6_forward-${ownNetns()}`,
+  read: ipv6Forwarding,
+  write: setIpv6Forwarding,
+};
 
-const recordOf = (identity: Identity, { record }: Setting): string => join(dirname(identity.runDir), record);
+const recordOf = (identity: Identity, { record }: Setting): string =>
+  join(dirname(identity.runDir), record());
 
 /** Errors: host_missing where a setting can not be written. */
 export function enableForwarding(identity: Identity): void {
