@@ -71,8 +71,10 @@ export const isReady = (workload: Workload | undefined): boolean =>
   workload !== undefined &&
   workload.status.observedGeneration >= workload.metadata.generation &&
   countsOf(workload).ready === (workload.control.run === 'stopped' ? 0 : countsOf(workload).wanted) &&
-  // with perSite, instances are kept for a while where nobody wants them any more
-  (perSiteOf(workload.spec) !== undefined || workload.status.replicas === countsOf(workload).wanted);
+  // with perSite, instances are kept for a while where nobody wants them any more, and a reason may tell of clients without a site
+  (perSiteOf(workload.spec)
+    ? workload.status.reason === undefined
+    : workload.status.replicas === countsOf(workload).wanted);
 
 /** What is not ready yet, with reasons. */
 export const describePending = (names: readonly string[]) => (workloads: ReadonlyMap<string, Workload>) =>

@@ -79,6 +79,22 @@ test('a client that comes back in time finds the same instance, and one that mov
   expect(before).toEqual(expect.arrayContaining(await uids()));
 });
 
+test('a plan tells at which sites instances would be made, and a controller that starts anew lets go what was kept', async () => {
+  const body = JSON.stringify(workload('web', { replicas: { perSite: 1, keepFor: '6s' } }));
+  const { documents } = await harness.client.apply({ body, dryRun: true });
+  const made = documents[0]!.steps.filter(({ kind }) => kind === 'Instance');
+  expect(made.map(({ text }) => text)).toEqual([expect.stringContaining('create instance web-0 on west')]);
+  await harness.client.apply({ body });
+  await runs(['web-0 west']);
+  await attach('bus', null);
+  await eventually(show, ({ status }) => status.sites?.[0]?.wanted === 0);
+  const { unwantedSince } = (await show()).status.sites![0]!;
+  await harness.restart();
+  for (const node of nodes) await node.stop();
+  await eventually(show, ({ status }) => status.replicas === 0 && status.sites?.length === 0);
+  expect(Date.now() - Date.parse(unwantedSince!)).toBeGreaterThanOrEqual(6000);
+});
+
 test('a site without a node is served by the nearest one, and several such count once', async () => {
   await attach('bus', 'cell');
   await attach('car', 'tower-2');
@@ -104,6 +120,11 @@ test('one at every site with nodes, or only at those with a label, as nodes come
   await runs(['web-0 east', 'web-1 west']);
   await harness.client.node.patch({ name: 'west', body: { spec: { drain: true } } });
   await runs(['web-0 east']);
+  // its number is free again when its node has said that it is gone
+  await eventually(
+    async () => (await harness.client.instance.list({ project })).items.length,
+    (left) => left === 1,
+  );
   await harness.client.node.patch({ name: 'west', body: { spec: { drain: false } } });
   await runs(['web-0 east', 'web-1 west']);
   await harness.client.site.patch({ name: 'west', body: { metadata: { labels: { tier: 'gold' } } } });
