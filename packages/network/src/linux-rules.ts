@@ -130,15 +130,13 @@ table inet ${nftTable} {
   set peers6 { type ifname . ipv6_addr; flags interval; }
   set peer_subnets6 { type ipv6_addr; flags interval; }
   set guests6 { type ipv6_addr; }
-  set strays { type ipv4_addr; }
   set led { type ipv4_addr; }
-  set strays6 { type ipv6_addr; }
   set led6 { type ipv6_addr; }
   chain overlay_guard {
     type filter hook prerouting priority raw; policy accept;
     comment "the overlay carries packets of peers to our guests, and of clients whose connections are known here; nothing else"
-    iifname "${overlay}" ip saddr @strays ip daddr @led accept
-    iifname "${overlay}" ip6 saddr @strays6 ip6 daddr @led6 accept
+    iifname "${overlay}" ip daddr @led ip saddr != ${subnet.cidr} accept
+    iifname "${overlay}" ip6 daddr @led6 ${subnet6 === undefined ? 'drop' : `ip6 saddr != ${subnet6.cidr} accept`}
     iifname "${overlay}" iifname . ip saddr != @peers drop
     iifname "${overlay}" ip daddr != ${subnet.cidr} drop
     iifname "${overlay}" iifname . ip6 saddr != @peers6 drop

@@ -58,6 +58,9 @@ export function createStrays({ identity, lines, logger, renew }: StraysOptions):
 
   const paths = (): StrayPaths => ({
     ...{ here: clients.here, othersMayCome: clients.othersMayCome, virtual },
+    neighbours: (clients.neighbours ?? []).flatMap((node) =>
+      ['0.0.0.0', '::'].flatMap((family) => gatewayOf(node, family) ?? []),
+    ),
     moved: clients.moved.map(({ address, next }) => {
       const gateway = next === undefined ? undefined : gatewayOf(next, address);
       return { address, ...(gateway !== undefined && { gateway }) };

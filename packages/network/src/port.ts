@@ -118,6 +118,8 @@ export interface ClientPaths {
   readonly moved: readonly { readonly address: string; readonly next?: string }[];
   /** Whether a client that is none of these may come at any moment, and be told of right after. */
   readonly othersMayCome: boolean;
+  /** Names of the peers that it may come from, at most a few: they are asked, as long as nobody tells. */
+  readonly neighbours?: readonly string[];
 }
 
 export interface NodeNetwork {

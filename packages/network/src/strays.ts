@@ -6,7 +6,8 @@
  *   packet of a connection that is not known here
  *     of a client that came from elsewhere  -> to the node before, which knows it or sends it on to the one before that
  *     of a client that is here for long     -> as any other: whoever is asked has never heard of it, and refuses
- *     of nobody that is known               -> held back for two seconds, for it may be on its way here; then refused
+ *     of nobody that is known               -> to all neighbours, for it may have come from one of them a moment ago; the one
+ *                                              that knows the connection takes it, the others drop it. After two seconds: refused
  *
  * Tables of their own, one for each family: what copies a packet to another machine (`dup`) is not to be had in `inet`.
  */
@@ -21,15 +22,25 @@ export interface StrayPaths {
   readonly moved: readonly { readonly address: string; readonly gateway?: string }[];
   /** Whether a client that nobody told of may come at any moment. */
   readonly othersMayCome: boolean;
+  /** Gateways of the nodes that it may come from. */
+  readonly neighbours: readonly string[];
   /** Virtual addresses of services. */
   readonly virtual: readonly string[];
 }
-export const NO_STRAYS: StrayPaths = { here: [], moved: [], othersMayCome: false, virtual: [] };
+export const NO_STRAYS: StrayPaths = {
+  here: [],
+  moved: [],
+  othersMayCome: false,
+  neighbours: [],
+  virtual: [],
+};
 
-/** A client is told of within a second of its coming; TCP sends again after 200 ms, 600 ms and 1.4 s (RFC 6298). */
+/** A client is told of within a second of its coming. */
 const PATIENCE_S = 2;
 const REMEMBERED_S = 60;
 const MOST_HELD = 65_536;
+/** Whoever sends packets of no connection to a virtual address makes a few of each. */
+const ASKED_PER_SECOND = 2000;
 
 const FAMILIES = [
   { family: 'ip', type: 'ipv4_addr', redirect: 'icmp type redirect' },
@@ -66,10 +77,12 @@ function tableScript(identity: Identity, family: Family, paths: StrayPaths, over
   const onward = `${word} saddr @sent dup to ${word} saddr map @former device "${device}"
     ${word} saddr @sent drop`;
   const held = `${word} saddr . tcp sport`;
-  const wait = `${held} @young drop
+  const ask = `${held} @young goto ask
     ${held} @seen reject with tcp reset
     add @young { ${held} }
-    add @seen { ${held} } drop`;
+    add @seen { ${held} } goto ask`;
+  const neighbours = overlay ? only(paths.neighbours) : [];
+  const asked = neighbours.map((gateway) => `dup to ${gateway} device "${device}"`);
   const dynamic = (seconds: number) =>
     `type ${type} . inet_service; size ${MOST_HELD}; flags dynamic,timeout; timeout ${seconds}s;`;
   return `${removeTable(identity, family)}
@@ -81,11 +94,17 @@ table ${word} ${tableOf(identity)} {
   map former { type ${type} : ${type}; ${elements(ways)} }
   set young { ${dynamic(PATIENCE_S)} }
   set seen { ${dynamic(REMEMBERED_S)} }
+  chain ask {
+    limit rate over ${ASKED_PER_SECOND}/second burst ${ASKED_PER_SECOND} packets drop
+    ${asked.join('\n    ')}
+    drop
+  }
   chain unknown {
     ${sent.length === 0 ? '' : onward}
-    iifname "${device}" reject with tcp reset
+    iifname "${device}" ${word} saddr @moved reject with tcp reset
+    iifname "${device}" drop comment "another node will know it"
     ${word} saddr @here return
-    ${paths.othersMayCome ? wait : ''}
+    ${paths.othersMayCome ? ask : ''}
   }
   chain passing {
     type filter hook prerouting priority raw; policy accept;
@@ -109,15 +128,15 @@ table ${word} ${tableOf(identity)} {
 `;
 }
 
-/** Of the table that guards the overlay: packets of these clients to virtual addresses may come in by it. Whole. */
-export function strayGuests({ nftTable }: Identity, { moved, virtual }: StrayPaths): string {
+/** Of the table that guards the overlay: clients’ packets to virtual addresses may come in by it. Whole. */
+export function strayGuests({ nftTable }: Identity, { moved, virtual, othersMayCome }: StrayPaths): string {
+  const isUsed = othersMayCome || moved.length > 0;
   return FAMILIES.flatMap((family) => {
-    const six = family.family === 'ip6' ? '6' : '';
-    const only = (list: readonly string[]) => [...new Set(list.filter((one) => isOf(family, one)))];
-    const sets = { strays: only(moved.map(({ address }) => address)), led: only(virtual) };
-    return Object.entries(sets).flatMap(([name, list]) => [
-      `flush set inet ${nftTable} ${name}${six}\n`,
-      ...(list.length === 0 ? [] : [`add element inet ${nftTable} ${name}${six} { ${list.join(', ')} }\n`]),
-    ]);
+    const name = family.family === 'ip6' ? 'led6' : 'led';
+    const list = isUsed ? [...new Set(virtual.filter((address) => isOf(family, address)))] : [];
+    return [
+      `flush set inet ${nftTable} ${name}\n`,
+      ...(list.length === 0 ? [] : [`add element inet ${nftTable} ${name} { ${list.join(', ')} }\n`]),
+    ];
   }).join('');
 }

@@ -25,10 +25,25 @@ export interface NetworkRouterOptions {
 const RETRY_MS = 2000;
 const NOTHING: DesiredNetwork = { peers: [], services: [] };
 
-const pathsOf = ({ clients = [], moved = [], expectsClients }: DesiredNetwork): ClientPaths => ({
-  here: clients.flatMap(({ address, address6 }) => [address, address6 ?? []].flat()),
-  moved,
-  othersMayCome: expectsClients === true,
+/** Of the peers, those that a client comes from most likely: by the model, so that what is measured changes nothing. */
+const MOST_NEIGHBOURS = 8;
+function neighboursOf({ peers, services }: DesiredNetwork): string[] {
+  const latencyUs = new Map<string, number>();
+  for (const { node, latencyUs: us } of services.flatMap(({ endpoints }) => endpoints))
+    latencyUs.set(node, us);
+  const far = (node: string) => latencyUs.get(node) ?? Number.POSITIVE_INFINITY;
+  return peers
+    .map(({ node }) => node)
+    .sort((a, b) => (far(a) === far(b) ? (a < b ? -1 : 1) : far(a) - far(b)))
+    .slice(0, MOST_NEIGHBOURS)
+    .sort();
+}
+
+const pathsOf = (wanted: DesiredNetwork): ClientPaths => ({
+  here: (wanted.clients ?? []).flatMap(({ address, address6 }) => [address, address6 ?? []].flat()),
+  moved: wanted.moved ?? [],
+  othersMayCome: wanted.expectsClients === true,
+  ...(wanted.expectsClients && { neighbours: neighboursOf(wanted) }),
 });
 
 export class NetworkRouter {
