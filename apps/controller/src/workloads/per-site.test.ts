@@ -111,6 +111,8 @@ test('only the clients that it is near to count, and what is full or too far is 
   await harness.client.client.patch({ name: 'bus', body: { metadata: { labels: { fleet: 'blue' } } } });
   await runs(['web-0 west']);
   await put('far', {}, { placement: { maxLatency: '2ms', nodeSelector: { site: 'east' } } });
+  await put('big', {}, { resources: { memory: '900GiB' } });
+  expect((await show('big')).status).toMatchObject({ replicas: 0, sites: [] });
   const { status } = await show('far');
   expect(status).toMatchObject({ replicas: 0, reason: 'no site takes it for the clients at tower-1' });
 });
