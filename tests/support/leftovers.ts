@@ -38,7 +38,7 @@ function cgroupsOf(id: string): string[] {
       else if (depth > 0) visit(path, depth - 1);
     }
   };
-  if (existsSync('/sys/fs/cgroup')) visit('/sys/fs/cgroup', 2);
+  if (existsSync('/sys/fs/cgroup')) visit('/sys/fs/cgroup', 4);
   return found;
 }
 

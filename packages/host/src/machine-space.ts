@@ -2,7 +2,8 @@
  * A machine that is none: namespaces of its own for processes, mounts, name and network (native/skerry-machine.c). Its first
  * process does nothing; killing it is a power cut for all that runs inside, and leaves no process and no mount.
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { SkerryError } from '@skerry/model';
 import { programsBelow } from './find-process.ts';
 import { netnsPath } from './netns.ts';
@@ -33,7 +34,25 @@ export async function startMachineSpace(space: MachineSpace, signal: AbortSignal
   const { stdout } = await run(space.program, args, { signal, timeoutMs: START_LIMIT_MS });
   const ref = processRef(Number(stdout));
   if (!ref) throw new SkerryError('host_command_failed', `${space.program} ended at once`);
+  leaveCgroups(ref.pid);
   return ref;
+}
+
+const CGROUPS = '/sys/fs/cgroup';
+
+/**
+ * Of a machine that booted, the first process is in no group. Whatever starts the emulated one may be in some: LXC, which begins
+ * at the group of process 1, would make its own below that, where nobody finds them after a power cut.
+ */
+function leaveCgroups(pid: number): void {
+  const hierarchies = existsSync(CGROUPS) ? readdirSync(CGROUPS, { withFileTypes: true }) : [];
+  const roots = hierarchies.filter((entry) => entry.isDirectory()).map(({ name }) => join(CGROUPS, name));
+  // of one hierarchy (v2) the folders below its root are groups, and not ours to enter
+  const isUnified = existsSync(join(CGROUPS, 'cgroup.procs'));
+  for (const root of isUnified ? [CGROUPS] : roots) {
+    const entry = join(root, 'cgroup.procs');
+    if (existsSync(entry)) writeFileSync(entry, String(pid));
+  }
 }
 
 /** Ends all that runs in the machines of this folder and below it, at once and without a word to it. Idempotent. */
