@@ -153,6 +153,10 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.singleInstance':
       'Never two at a time: its node has a lease for it and stops it when that ends; a controller that can not be reached for about as long as `placement.replaceAfter` stops it, too. With one replica only. Turning it on replaces the instance. Default `false`.',
     'spec.placement.replaceAfter': `How long the node of an instance may be away, from when its agent was last there, before the instance is started on another one; not before the node is lost (30 s). If the agent comes back before, all goes on. What has volumes there waits for it. Default ${formatMillis(GUEST_DEFAULTS.replaceAfterMs)}.`,
+    'spec.onHandover':
+      'Each instance is told, by an HTTP request to its own address, when a client that the workload is near to (`placement.near.clients`; without it any client) moves.',
+    'spec.onHandover.port': 'One of the TCP ports in `spec.ports`.',
+    'spec.onHandover.path': 'Default `/`.',
     'spec.priority':
       'Above 0, instances of less priority end for it where there is no room, the fewest and least first. Default 0.',
     'spec.move': NOT_YET,

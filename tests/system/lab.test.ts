@@ -217,6 +217,55 @@ test('connections to a service go on where they began when the client moves to a
   }
 }, 90_000);
 
+/** Writes down what it is told. */
+const LISTENER = `apiVersion: skerry/v1
+kind: Workload
+metadata: { name: maps }
+spec:
+  runtime: container
+  image: hello:1
+  command:
+    - /bin/busybox
+    - sh
+    - -c
+    - |
+      mkdir -p /tmp/www/cgi-bin
+      printf '#!/bin/sh\\nhead -c $CONTENT_LENGTH >>/tmp/told; echo >>/tmp/told; echo "Status: 204"; echo\\n' >/tmp/www/cgi-bin/moved
+      chmod +x /tmp/www/cgi-bin/moved
+      touch /tmp/told
+      exec httpd -f -p 8080 -h /tmp/www
+  resources: { cpus: 0.1, memory: 16MiB }
+  ports: [{ name: http, port: 8080 }]
+  health: { tcp: { port: 8080 }, interval: 1s }
+  placement: { near: { clients: { kind: phone } } }
+  onHandover: { port: 8080, path: /cgi-bin/moved }
+`;
+
+test('a workload that wants to hear of handovers is told, each client once for each move', async () => {
+  await lab.tell(['apply', '-f', '-', '--wait'], LISTENER);
+  const told = async () => {
+    const data = join(lab.folder, 'machines/controller/data');
+    const read = ['--data', data, 'workload', 'exec', 'maps', '--', '/bin/cat', '/tmp/told'];
+    const { stdout } = await skerry(read, { env: lab.env });
+    const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
+    return lines.map((line) => JSON.parse(line) as { client: string; from: string; to: string });
+  };
+  try {
+    await lab.lab('move', 'phone-1', 'tower-2');
+    await eventually('the instance heard', async () =>
+      (await told()).some(({ client, to }) => client === 'phone-1' && to === 'tower-2'),
+    );
+    await lab.lab('move', 'phone-1', 'tower-1');
+    const last = await eventually('the instance heard of the way back', async () => {
+      const one = (await told()).at(-1);
+      return one?.to === 'tower-1' && one;
+    });
+    expect(last).toMatchObject({ client: 'phone-1', from: 'tower-2', to: 'tower-1' });
+  } finally {
+    await lab.tell(['workload', 'delete', 'maps']);
+  }
+}, 90_000);
+
 test('IPv6 goes the same ways: a service by its name, after a handover, and around a cut link', async () => {
   const service = async (from: string, ...more: string[]) => {
     const url = 'http://hello.default.edge:8080/cgi-bin/whoami';

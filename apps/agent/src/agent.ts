@@ -11,6 +11,8 @@ import { type Clock, Gate, pause, RESTART_BACKOFF, realClock } from '@skerry/rec
 import type { GuestEvent, Runtime } from '@skerry/runtimes';
 import { Engine } from './engines/engine.ts';
 import { NetworkService } from './engines/network-service.ts';
+import { HandoverNotices } from './handover/notices.ts';
+import { postToGuest } from './handover/post.ts';
 import { probeGuest } from './health/probe.ts';
 import { Leases } from './lease/leases.ts';
 import { createLeaseMemory } from './lease/memory.ts';
@@ -95,6 +97,7 @@ class NodeAgent implements Agent {
   readonly #reporter: Reporter;
   readonly #sync: DesiredSync;
   readonly #router: NetworkRouter;
+  readonly #notices: HandoverNotices;
   readonly #measuring: Measuring | undefined;
   readonly #clientWatch: ClientWatch | undefined;
   #controller: ControllerLink | undefined;
@@ -175,6 +178,7 @@ class NodeAgent implements Agent {
       reportPresent: (uid, passing) => {
         this.#reporter.present(uid, passing);
         this.#router.changed();
+        this.#notices.changed();
       },
       reportAbsent: (uid) => {
         this.#reporter.absent(uid);
@@ -195,6 +199,14 @@ class NodeAgent implements Agent {
           (options.reachable?.(other) ?? true) && (this.#measuring?.reachable(other) ?? true),
         oneWayUs: (other) => this.#measuring?.oneWayUs(other),
       }),
+    });
+    this.#notices = new HandoverNotices({
+      instances: () => this.#sync.state.instances,
+      isRunning: (uid) => {
+        const record = this.#guests.get(uid)?.record;
+        return record?.phase === 'running' && record.health !== 'unhealthy';
+      },
+      ...{ post: options.postToGuest ?? postToGuest, clock: this.#clock, logger, ending },
     });
     const { openEchoes, tcpRoundTrips } = options;
     this.#measuring =
@@ -232,6 +244,7 @@ class NodeAgent implements Agent {
         this.#router.changed();
         this.#measuring?.wish(this.#sync.state.network);
         this.#clientWatch?.settled(this.#sync.state.network?.clients ?? []);
+        this.#notices.wish(this.#sync.state.network?.handovers ?? []);
       },
     });
     this.node = createNodeLink({
@@ -312,6 +325,7 @@ class NodeAgent implements Agent {
     this.#router.close();
     this.#measuring?.close();
     this.#clientWatch?.close();
+    this.#notices.close();
     this.#leases.close();
     this.#images?.close();
     this.#ending.abort();

@@ -8,6 +8,7 @@ import type { NodeNetwork } from '@skerry/network';
 import type { BackoffPolicy, Clock } from '@skerry/reconcile';
 import type { PreviousLogs, Runtime } from '@skerry/runtimes';
 import type { Store } from '@skerry/store';
+import type { PostPort } from './handover/post.ts';
 import type { HealthProbe } from './health/probe.ts';
 import type { LeaseHost } from './lease/port.ts';
 import type { NeighbourPort } from './measure/client-watch.ts';
@@ -61,6 +62,8 @@ export interface AgentOptions {
   readonly reachable?: (node: string) => boolean;
   /** Asks other machines how far they are. Absent: nothing is measured. */
   readonly openEchoes?: () => Promise<EchoPort>;
+  /** Absent: by HTTP. */
+  readonly postToGuest?: PostPort;
   /** What the kernel knows of clients that answer no echo, by connections of guests. Absent: nothing. */
   readonly tcpRoundTrips?: TcpPort;
   /** Interfaces at which clients are seen, and how. Absent: none are. */

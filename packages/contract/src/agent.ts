@@ -67,8 +67,26 @@ export interface DesiredNetwork {
    * node does not know of them it sends on to `next`, a peer. Absent `next`: nobody else can know it.
    */
   readonly moved?: readonly { readonly address: string; readonly next?: string }[];
+  /** Of workloads that want to hear of handovers, where their clients came last. */
+  readonly handovers?: readonly HandoverNotice[];
   /** Clients are resources of this edge: one that the node has not heard of may be on its way here. */
   readonly expectsClients?: true;
+}
+
+/** For the instances of a workload with `onHandover` that run on the node. */
+export interface HandoverNotice {
+  readonly workloadUid: string;
+  /** The latest move of each client, the latest first; what an instance is told, as it is. */
+  readonly moves: readonly {
+    readonly client: string;
+    /** Access points. */
+    readonly from: string;
+    readonly to: string;
+    /** RFC 3339. */
+    readonly at: string;
+    /** Handovers of the client so far: by it a repetition is known. */
+    readonly handovers: number;
+  }[];
 }
 
 export interface NetworkPeer {

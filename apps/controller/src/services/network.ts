@@ -78,6 +78,8 @@ function concerns({ collection, before, after }: Change): boolean {
     const [was, is] = [before, after] as (Workload | undefined)[];
     return (
       !same(was?.spec.ports, is?.spec.ports) ||
+      !same(was?.spec.onHandover, is?.spec.onHandover) ||
+      (is?.spec.onHandover && !same(was?.spec.placement?.near, is.spec.placement?.near)) ||
       was?.status.serviceAddress !== is?.status.serviceAddress ||
       was?.metadata.uid !== is?.metadata.uid ||
       was?.spec.runtime !== is?.spec.runtime

@@ -41,10 +41,16 @@ const node = fc
     return [keyOf('nodes', `n${at}`), gone ? undefined : { metadata: metadata(`n${at}`), spec, status }];
   });
 const workload = fc
-  .record({ at: small(2), project: small(1), hasPorts: fc.boolean(), life: small(1), gone: fc.boolean() })
-  .map(({ at, project, hasPorts, life, gone }): Put => {
+  .record({
+    ...{ at: small(2), project: small(1), hasPorts: fc.boolean(), life: small(1), gone: fc.boolean() },
+    hears: maybe(fc.constantFrom({}, { clients: { kind: 'phone' } })),
+  })
+  .map(({ at, project, hasPorts, life, gone, hears }): Put => {
     const about = { ...metadata(`w${at}`, `p${project}`), uid: `w${at}${project}${life}` };
-    const spec = { runtime: 'container', ...(hasPorts && { ports: [{ name: 'http', port: 80 }] }) };
+    const spec = {
+      ...{ runtime: 'container', ...(hasPorts && { ports: [{ name: 'http', port: 80 }] }) },
+      ...(hears && { onHandover: { port: 80 }, placement: { near: hears } }),
+    };
     const object = { metadata: about, spec, status: { serviceAddress: `198.18.${project}.${at + 1}` } };
     return [keyOf('workloads', `p${project}`, `w${at}`), gone ? undefined : object];
   });
@@ -87,11 +93,23 @@ const place = fc.oneof(
         { metadata: metadata(`a${at}`), kind: 'AccessPoint', spec: { type: 'wifi', site: `s${site}` } },
       ],
     ),
-  fc.record({ at: small(2), to: maybe(small(1)), from: maybe(small(1)) }).map(({ at, to, from }): Put => {
-    const spec = { address: `203.0.113.${at}`, ...(to !== undefined && { attachedTo: `a${to}` }) };
-    const status = { handovers: 0, ...(from !== undefined && { former: [`a${from}`] }) };
-    return [keyOf('clients', `c${at}`), { metadata: metadata(`c${at}`), kind: 'Client', spec, status }];
-  }),
+  fc
+    .record({
+      at: small(2),
+      to: maybe(small(1)),
+      from: maybe(small(1)),
+      day: small(9),
+      isPhone: fc.boolean(),
+    })
+    .map(({ at, to, from, day, isPhone }): Put => {
+      const spec = { address: `203.0.113.${at}`, ...(to !== undefined && { attachedTo: `a${to}` }) };
+      const status = {
+        ...{ handovers: day, attachedAt: `2026-01-0${day}` },
+        ...(from !== undefined && { former: [`a${from}`] }),
+      };
+      const about = { ...metadata(`c${at}`), labels: isPhone ? { kind: 'phone' } : {} };
+      return [keyOf('clients', `c${at}`), { metadata: about, kind: 'Client', spec, status }];
+    }),
 );
 /** Many instances and their health, some workloads, few nodes and places: as it is. */
 const put = fc.oneof({ arbitrary: instance, weight: 6 }, { arbitrary: workload, weight: 2 }, node, place);
@@ -120,6 +138,7 @@ test('what is kept up change by change is what would be made from the whole at o
     { maxLength: 25 },
   );
   let told = 0;
+  let heard = 0;
   await fc.assert(
     fc.asyncProperty(steps, async (all) => {
       const store = createMemoryStore();
@@ -135,6 +154,7 @@ test('what is kept up change by change is what would be made from the whole at o
           for (let at = 0; at < NODES; at++) {
             expect(kept.of(`n${at}`)).toEqual(fresh.of(`n${at}`));
             told += kept.of(`n${at}`).services.length;
+            heard += kept.of(`n${at}`).handovers?.length ?? 0;
           }
           fresh.stop();
         }
@@ -147,4 +167,5 @@ test('what is kept up change by change is what would be made from the whole at o
     { numRuns: 60 },
   );
   expect(told, 'services were told of').toBeGreaterThan(0);
+  expect(heard, 'handovers were told of').toBeGreaterThan(0);
 });

@@ -4,7 +4,7 @@
  * way between sites did. Nodes of one site that have no instance of a service themselves share what they are told of it.
  * It decides nothing about when; `fresh` parts and those that were kept up are the same.
  */
-import type { DesiredNetwork, ServiceEndpoint, ServiceRoute } from '@skerry/contract';
+import type { DesiredNetwork, HandoverNotice, ServiceEndpoint, ServiceRoute } from '@skerry/contract';
 import {
   hasSureIpv6,
   type Id,
@@ -17,6 +17,7 @@ import type { Topology } from '@skerry/placement';
 import { keyOf } from '../state/keys.ts';
 import { same } from '../state/resource.ts';
 import type { View } from '../state/view.ts';
+import { handoverNotices } from './handovers.ts';
 import { expectsClients, type MovedClient, movedClients } from './moved.ts';
 
 /** Of each service, a node knows those nearest to it: with thousands of nodes no one needs all. */
@@ -133,6 +134,7 @@ function isSamePart(now: DesiredNetwork, before: DesiredNetwork | undefined): bo
     now.services.every((route, at) => route === before.services[at]) &&
     same(now.clients, before.clients) &&
     same(now.moved, before.moved) &&
+    same(now.handovers, before.handovers) &&
     now.expectsClients === before.expectsClients
   );
 }
@@ -158,6 +160,7 @@ export function createNetworkParts(view: View, topology: Topology): NetworkParts
   /** Nodes that meet because one sends on to the other what came for a client that moved; sorted. */
   let senders = new Map<string, string[]>();
   let expects = false;
+  let handovers = new Map<string, HandoverNotice[]>();
   /** By the key of their workload; `order` as nodes are told of them. */
   let services = new Map<string, Routed>();
   let order: string[] = [];
@@ -327,6 +330,13 @@ export function createNetworkParts(view: View, topology: Topology): NetworkParts
     }
   };
 
+  const refreshHandovers = () => {
+    const before = handovers;
+    handovers = handoverNotices(view);
+    for (const name of new Set([...before.keys(), ...handovers.keys()]))
+      if (!same(before.get(name), handovers.get(name))) dueParts.add(name);
+  };
+
   const partOf = (one: Reached): DesiredNetwork => {
     const near = clients.get(siteOf(one)) ?? [];
     return {
@@ -334,6 +344,7 @@ export function createNetworkParts(view: View, topology: Topology): NetworkParts
       services: order.map((key) => routeFor(services.get(key)!, one)),
       ...(near.length > 0 && { clients: near }),
       ...(moved.has(one.node.metadata.name) && { moved: moved.get(one.node.metadata.name)! }),
+      ...(handovers.has(one.node.metadata.name) && { handovers: handovers.get(one.node.metadata.name)! }),
       ...(expects && { expectsClients: true as const }),
     };
   };
@@ -356,6 +367,7 @@ export function createNetworkParts(view: View, topology: Topology): NetworkParts
       if (isAllDue) refreshAll();
       else for (const key of dueServices) refreshService(key);
       if (isAllDue || areClientsDue) refreshClients();
+      if (isAllDue || areClientsDue || dueServices.size > 0) refreshHandovers();
       isAllDue = false;
       areClientsDue = false;
       dueServices.clear();

@@ -53,6 +53,11 @@ export function refuseWorkload(manifest: WorkloadManifest): Refusal[] {
       refuse(['spec', 'volumes', index, 'mount'], `two volumes are mounted at ${volume.mount}`);
     mounts.add(volume.mount);
   }
+  const { onHandover } = spec;
+  const takesTcp = ({ port, protocol = 'tcp' }: { port: number; protocol?: string }) =>
+    port === onHandover?.port && protocol === 'tcp';
+  if (onHandover && !(spec.ports ?? []).some(takesTcp))
+    refuse(['spec', 'onHandover', 'port'], `${onHandover.port} is none of the TCP ports in spec.ports`);
   const { health, resources } = spec;
   if (health) {
     const probes = [health.http, health.tcp, health.exec].filter((probe) => probe !== undefined).length;

@@ -281,6 +281,15 @@ export const WorkloadSpec = Type.Object(
     health: Type.Optional(Health),
     security: Type.Optional(Security),
     placement: Type.Optional(Placement),
+    onHandover: Type.Optional(
+      Type.Object(
+        {
+          port: PortNumber,
+          path: Type.Optional(Type.String({ pattern: '^/[!-~]*$', maxLength: 1024 })),
+        },
+        { ...closed, description: 'Each instance is told when a client that it is near to moves' },
+      ),
+    ),
     priority: Type.Optional(
       Type.Integer({
         minimum: -1000,
