@@ -195,6 +195,22 @@ describe.skipIf(!isRoot)('connections of a client that moves', () => {
     await stranger.end();
   });
 
+  test('nothing begins over the overlay', async () => {
+    const begin = () =>
+      inside(bed.client.netns, 'busybox', 'nc', '-w', '2', VIRTUAL, '8080', '-e', '/bin/true').then(
+        ({ code }) => code,
+      );
+    await attach(1);
+    await tell([1, 0]);
+    expect(await begin()).toBe(0);
+    // node 1 as it is not: what begins is not led to a guest, but sent as it is
+    const { id, netns } = nodes[1]!;
+    await nodes[1]!.run(undefined, 'nft', 'delete', 'table', 'ip', `skerry_${id}`);
+    await must([`route replace ${VIRTUAL}/32 via 10.64.32.1 dev sk${id}ov onlink metric 1`], netns);
+    expect(await begin()).not.toBe(0);
+    await must([`route del ${VIRTUAL}/32 via 10.64.32.1 dev sk${id}ov metric 1`], netns);
+  });
+
   test('an edge without clients lets nothing of them in over the overlay, and nothing is left', async () => {
     const list = async (...what: string[]) => (await nodes[0]!.run(undefined, 'nft', 'list', ...what)).stdout;
     const led = () => list('set', 'inet', `skerry_${nodes[0]!.id}`, 'led');

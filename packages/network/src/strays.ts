@@ -116,6 +116,8 @@ table ${word} ${tableOf(identity)} {
     comment "after the table of connections was asked, before anything is led elsewhere"
     iifname "${identity.bridge}" return
     ${word} daddr != @virtual return
+    iifname "${device}" meta l4proto != tcp drop
+    iifname "${device}" ct state new tcp flags & syn == syn drop comment "nothing begins over the overlay"
     ct state new tcp flags & syn == 0 goto unknown
     ct state invalid tcp flags & (fin | rst) != 0 goto unknown
   }
