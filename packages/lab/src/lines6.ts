@@ -8,11 +8,16 @@ import type { Route } from './routes.ts';
 /** The way to whatever has none of its own, as `default` of IPv4. */
 export const DEFAULT6 = '::/0';
 
-/** Of every namespace: nobody else is there, so there is no use in asking who has an address, or who routes. */
+/**
+ * Of every namespace: nobody else is there, so there is no use in asking who has an address, or who routes. And routes are those
+ * of the lab: while they change, a router may take its neighbour for a nearer way and say so, and who believes it asks for
+ * three seconds where nobody is.
+ */
 export const QUIET6 = Object.fromEntries(
   ['all', 'default'].flatMap((name) => [
     [`net.ipv6.conf.${name}.accept_dad`, '0'],
     [`net.ipv6.conf.${name}.router_solicitations`, '0'],
+    [`net.ipv6.conf.${name}.accept_redirects`, '0'],
   ]),
 );
 export const FORWARDS6 = { 'net.ipv6.conf.all.forwarding': '1', 'net.ipv6.conf.default.forwarding': '1' };
