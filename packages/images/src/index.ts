@@ -1,4 +1,5 @@
 export { type Compression, compressionOfFile, unpackedBytes } from './content/compression.ts';
+export { readTar } from './content/read-tar.ts';
 export { packFolder } from './folder.ts';
 export { lowerApart as lower } from './functions/lower-apart.ts';
 export { createImageStore } from './image-store.ts';

@@ -7,7 +7,7 @@ const WORKLOAD = newId<'workload'>();
 const PEER = { node: 'other', address: '192.0.2.2', subnet: '10.64.4.0/22' };
 
 /** One instance here and one on another node. */
-async function withService(options: BootOptions = {}) {
+async function withService(options: BootOptions = {}, more: Partial<DesiredNetwork> = {}) {
   const bench = new Bench();
   const health = { http: { port: 80 }, interval: '2s', timeout: '1s', failures: 100 };
   const own = bench.controller.add('web', { template: { health } });
@@ -26,12 +26,14 @@ async function withService(options: BootOptions = {}) {
       },
     ],
   };
-  bench.controller.network = network;
+  bench.controller.network = { ...network, ...more };
   const open = () => bench.world.services[0]?.backends.filter((one) => one.open).map(({ uid }) => uid) ?? [];
   bench.boot(options);
   await bench.until(() => open().includes(own), 'the instance receives');
   return { bench, own, far, open };
 }
+
+const NOBODY = { here: [], moved: [], othersMayCome: false };
 
 describe('leading packets', () => {
   it('begins when an instance is ready, with the peers and the names that it needs', async () => {
@@ -80,11 +82,18 @@ describe('leading packets', () => {
 
   it('passes over nodes that do not answer as soon as it is told', async () => {
     const away = new Set<string>();
-    const { bench, own, far, open } = await withService({ reachable: (node) => !away.has(node) });
+    const moved = [{ address: '192.0.2.7', next: 'other' }];
+    const { bench, own, far, open } = await withService(
+      { reachable: (node) => !away.has(node) },
+      { moved, expectsClients: true },
+    );
+    expect(bench.world.clientPaths).toEqual({ ...NOBODY, moved, othersMayCome: true, neighbours: ['other'] });
     away.add('other');
     bench.agent!.reachabilityChanged();
     await bench.until(() => !open().includes(far), 'the far one receives nothing');
     expect(open()).toEqual([own]);
+    // nor is sent on there what its clients began
+    await bench.until(() => bench.world.clientPaths?.moved[0]?.next === undefined, 'nothing is sent on');
   });
 
   it('is tried again where the host refused it', async () => {

@@ -39,9 +39,13 @@ function neighboursOf({ peers, services }: DesiredNetwork): string[] {
     .sort();
 }
 
-const pathsOf = (wanted: DesiredNetwork): ClientPaths => ({
+/** A node that does not answer takes nothing: what would be sent there is refused, so that the client learns of it. */
+const pathsOf = (wanted: DesiredNetwork, reachable: Knowledge['reachable']): ClientPaths => ({
   here: (wanted.clients ?? []).flatMap(({ address, address6 }) => [address, address6 ?? []].flat()),
-  moved: wanted.moved ?? [],
+  moved: (wanted.moved ?? []).map(({ address, next }) => ({
+    address,
+    ...(next !== undefined && reachable(next) && { next }),
+  })),
   othersMayCome: wanted.expectsClients === true,
   ...(wanted.expectsClients && { neighbours: neighboursOf(wanted) }),
 });
@@ -131,7 +135,7 @@ export class NetworkRouter {
       await network.setPeers(peers, ending);
       this.#peers = peersText;
     }
-    const paths = pathsOf(wanted);
+    const paths = pathsOf(wanted, knowledge().reachable);
     const clientsText = JSON.stringify(paths);
     if (clientsText !== this.#clients) {
       this.#clients = undefined;

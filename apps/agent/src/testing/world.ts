@@ -6,7 +6,14 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageContent } from '@skerry/images';
 import { type GuestExit, type Id, type ProbeFinding, SkerryError } from '@skerry/model';
-import type { Attachment, AttachRequest, NetworkService, NodeNetwork, OverlayPeer } from '@skerry/network';
+import type {
+  Attachment,
+  AttachRequest,
+  ClientPaths,
+  NetworkService,
+  NodeNetwork,
+  OverlayPeer,
+} from '@skerry/network';
 import { type HeldLease, ManualClock } from '@skerry/reconcile';
 import { type GuestEvent, type GuestSpec, type GuestState, planGuest, type Runtime } from '@skerry/runtimes';
 import { createMemoryStore } from '@skerry/store';
@@ -39,6 +46,7 @@ export class World {
   /** What the network was told last. */
   peers: readonly OverlayPeer[] = [];
   services: readonly NetworkService[] = [];
+  clientPaths: ClientPaths | undefined;
   routingDown: SkerryError | undefined;
   networkDown: string | undefined;
   /** Guests whose start does not end by itself. */
@@ -184,7 +192,9 @@ export class World {
         if (this.routingDown) throw this.routingDown;
         this.peers = peers;
       },
-      setClients: async () => undefined,
+      setClients: async (paths) => {
+        this.clientPaths = paths;
+      },
       setServices: async (services) => {
         if (this.routingDown) throw this.routingDown;
         this.services = services;

@@ -5,9 +5,9 @@
 import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '@skerry/model';
-import { extract } from 'tar-stream';
 import type { BlobStore, StagedBlob } from '../content/blob-store.ts';
 import { compressionOfFile, unpackedBytes } from '../content/compression.ts';
+import { readTar } from '../content/read-tar.ts';
 import { METADATA_LIMIT_BYTES } from './documents.ts';
 import { insideLink, insideName } from './safe-path.ts';
 import { countUnpacked } from './unpacked.ts';
@@ -78,7 +78,7 @@ export async function stageTar(
 ): Promise<StagedArchive> {
   const files = new Map<string, StagedBlob>();
   const links = new Map<string, string>();
-  const tar = extract();
+  const tar = readTar();
   const consume = async () => {
     let entries = 0;
     for await (const entry of tar) {

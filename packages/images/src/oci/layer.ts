@@ -6,8 +6,9 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '@skerry/model';
-import { extract, type Header } from 'tar-stream';
+import type { Header } from 'tar-stream';
 import { type Compression, unpackedBytes } from '../content/compression.ts';
+import { readTar } from '../content/read-tar.ts';
 import { insideName } from './safe-path.ts';
 import { countUnpacked } from './unpacked.ts';
 
@@ -56,7 +57,7 @@ export async function examineLayer(
     );
   const hash = createHash('sha256');
   const tap = countUnpacked(label, (chunk) => hash.update(chunk));
-  const tar = extract();
+  const tar = readTar();
   let entries = 0;
   tar.on('entry', (header, stream, next) => {
     stream.on('error', () => undefined); // the pipeline has it

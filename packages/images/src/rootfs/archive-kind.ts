@@ -4,8 +4,8 @@
  */
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '@skerry/model';
-import { extract } from 'tar-stream';
 import { type Compression, unpackedBytes } from '../content/compression.ts';
+import { readTar } from '../content/read-tar.ts';
 import { countUnpacked } from '../oci/unpacked.ts';
 
 export type ArchiveKind = 'container' | 'rootfs' | 'unknown';
@@ -32,7 +32,7 @@ export async function archiveKind(
   let kind: ArchiveKind = 'unknown';
   const told = new AbortController();
   const both = AbortSignal.any([signal, told.signal]);
-  const tar = extract();
+  const tar = readTar();
   let entries = 0;
   tar.on('entry', (header, stream, next) => {
     stream.on('error', () => undefined); // the pipeline has it

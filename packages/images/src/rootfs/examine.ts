@@ -5,8 +5,9 @@
  */
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '@skerry/model';
-import { extract, type Header } from 'tar-stream';
+import type { Header } from 'tar-stream';
 import { type Compression, unpackedBytes } from '../content/compression.ts';
+import { readTar } from '../content/read-tar.ts';
 import { insideName } from '../oci/safe-path.ts';
 import { countUnpacked } from '../oci/unpacked.ts';
 import { RootTree } from './root-tree.ts';
@@ -83,7 +84,7 @@ export async function examineRootfs(
   const seen = new Examination();
   const hardLinks: (readonly [string, string])[] = [];
   let contentBytes = 0;
-  const tar = extract();
+  const tar = readTar();
   tar.on('entry', (header, stream, next) => {
     stream.on('error', () => undefined); // the pipeline has it
     let inside: string;

@@ -52,6 +52,21 @@ test(`headers changed at random, or cut off (seed ${seed})`, async () => {
   );
 });
 
+test('a size that is no number is refused, rather than waited for', async () => {
+  const whole = await tarOf([
+    { name: './bin/sh', body: '\x7fELF' },
+    { name: './etc/os-release', body: 'ID=debian\n' },
+  ]);
+  whole[124] = 0x90; // base 256, but for its first byte
+  rightSum(whole.subarray(0, 512));
+  const path = join(folder, 'unsized.tar');
+  writeFileSync(path, whole);
+  await expect(examineRootfs(path, 'none', signal, () => undefined)).rejects.toThrow(
+    /image_invalid|size of the entry ".\/bin\/sh" can not be read/,
+  );
+  await archiveKind(path, 'none', signal);
+});
+
 function rightSum(header: Buffer): void {
   header.fill(0x20, 148, 156);
   const sum = header.reduce((total, byte) => total + byte, 0);

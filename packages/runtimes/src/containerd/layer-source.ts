@@ -9,9 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { compressionOfFile, unpackedBytes } from '@skerry/images';
+import { compressionOfFile, readTar, unpackedBytes } from '@skerry/images';
 import { SkerryError } from '@skerry/model';
-import { extract, pack } from 'tar-stream';
+import { pack } from 'tar-stream';
 import type { LayerFact } from './image-facts.ts';
 
 /** First host id of a user namespace; the ids from 0 to 65535 inside are those from here on outside. */
@@ -67,7 +67,7 @@ export async function layerSource(
 }
 
 async function writeShifted(from: string, to: string, shift: IdShift, signal: AbortSignal) {
-  const input = extract();
+  const input = readTar();
   const output = pack();
   input.on('entry', (header, body, next) => {
     const { uid = 0, gid = 0 } = header;

@@ -1,9 +1,9 @@
 /** Single files out of the layers of an image, staged as blobs of their own: a kernel, and what it loads beside itself. */
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '@skerry/model';
-import { extract } from 'tar-stream';
 import type { StagedBlob } from '../../content/blob-store.ts';
 import { compressionOfFile, unpackedBytes } from '../../content/compression.ts';
+import { readTar } from '../../content/read-tar.ts';
 import { insideName } from '../safe-path.ts';
 import { countUnpacked } from '../unpacked.ts';
 
@@ -24,7 +24,7 @@ export async function extractFiles(
 ): Promise<Map<string, StagedBlob>> {
   const found = new Map<string, StagedBlob>();
   for (const [i, layer] of layers.entries()) {
-    const tar = extract();
+    const tar = readTar();
     const consume = async () => {
       for await (const entry of tar) {
         const { name, type, size = 0 } = entry.header;
