@@ -13,6 +13,7 @@ import type {
   NodeStatus,
   ProbeFinding,
 } from '@skerry/model';
+import type { DeviceReport, FeedItem, HubCall } from './devices.ts';
 
 export interface DesiredInstance {
   readonly uid: Id<'instance'>;
@@ -242,6 +243,17 @@ export interface ControllerLink {
   measure(node: string, measurements: readonly Measurement[]): Promise<void>;
   /** A known client that was seen elsewhere than it is attached is moved. What it is not believed for is no error. */
   sighted(node: string, sightings: readonly Sighting[]): Promise<void>;
+  /** Devices, streams and projects: what changed after a revision (0: all), then each later change. Never ends of itself. */
+  deviceFeed?(node: string, since: number, signal: AbortSignal): AsyncIterable<FeedItem>;
+  /** Presence and counts stay in memory; a reported state is stored. */
+  devices?(node: string, report: DeviceReport): Promise<void>;
+  /** Asks the device program of another node, for a session that moves. Errors: unavailable, forbidden for any other verb. */
+  deviceCall?(node: string, to: string, call: HubCall, signal: AbortSignal): AsyncIterable<unknown>;
+  /** A certificate with which the node's device program proves itself to devices. Errors: request_invalid. */
+  deviceCertificate?(
+    node: string,
+    request: { readonly request: string; readonly names: readonly string[] },
+  ): Promise<{ readonly certificate: string; readonly authority: string }>;
 }
 
 /** A node, as its controller sees it: what is asked on demand and never stored. */
@@ -266,6 +278,8 @@ export interface NodeLink {
   /** A PNG file. */
   screenshot(uid: Id<'instance'>, signal: AbortSignal): Promise<Uint8Array>;
   probe(signal: AbortSignal): Promise<ProbeFinding[]>;
+  /** Asks the node's device program; what it answers by verb: `HubCall`. Errors: unavailable where it does not run. */
+  hub?(call: HubCall, signal: AbortSignal): AsyncIterable<unknown>;
 }
 
 export interface NodeSnapshot {

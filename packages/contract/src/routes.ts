@@ -4,7 +4,9 @@
  * loads no schema library. Route id = client method = command.
  */
 import { ACCESS_ROUTES } from './access-routes.ts';
+import { DEVICE_ROUTES } from './device-routes.ts';
 import type { RouteDefinition } from './route-definition.ts';
+import { SERIES_ROUTES } from './series-routes.ts';
 
 export type { RouteDefinition } from './route-definition.ts';
 
@@ -386,6 +388,7 @@ export const ROUTES = {
   },
 
   ...ACCESS_ROUTES,
+  ...DEVICE_ROUTES,
 
   'operation.list': {
     method: 'GET',
@@ -406,6 +409,8 @@ export const ROUTES = {
     summary: 'Cancels an operation',
     answer: 'json',
   },
+
+  ...SERIES_ROUTES,
 
   'event.list': {
     method: 'GET',

@@ -28,6 +28,7 @@ export * from './links.ts';
 export * from './listeners.ts';
 export * from './loop.ts';
 export * from './machine.ts';
+export * from './machine-addresses.ts';
 export * from './machine-space.ts';
 export * from './mounts.ts';
 export {

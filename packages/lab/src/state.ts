@@ -46,6 +46,8 @@ export interface LabState {
   /** Machines that lost their power. */
   readonly off: readonly string[];
   readonly startedAtMs: number;
+  /** It was written before the host was made to fit it, and that never came to its end. */
+  readonly unfinished?: true;
 }
 
 export interface LabFolder {

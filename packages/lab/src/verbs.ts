@@ -37,7 +37,7 @@ export function requireLab(folder: LabFolder): LabState {
   return state;
 }
 
-/** Alone among the verbs; what `use` returns is the state from now on, written before it is applied. */
+/** Alone among the verbs; what `next` returns is the state from now on, written before it is applied. */
 async function change(
   { folder, programs, signal }: VerbOptions,
   next: (state: LabState) => LabState,
@@ -45,9 +45,10 @@ async function change(
 ): Promise<void> {
   await alone(folder, async () => {
     const before = requireLab(folder);
-    const state = next(before);
-    writeLab(folder, state);
+    const { unfinished: _, ...state } = next(before);
+    writeLab(folder, { ...state, unfinished: true });
     await apply({ folder, state, programs, signal }, before);
+    writeLab(folder, state);
   });
 }
 
@@ -64,6 +65,14 @@ export interface Moved {
  */
 export async function moveClient(options: VerbOptions, name: string, accessPoint: string): Promise<Moved> {
   let switchedMs = 0;
+  const tell = () =>
+    withController(options.folder, (client) =>
+      client.client.patch({ name, body: { spec: { attachedTo: accessPoint } } }),
+    ).then(
+      () => true,
+      () => false,
+    );
+  let told: Promise<boolean> | undefined;
   await change(
     options,
     (state) => {
@@ -88,9 +97,12 @@ export async function moveClient(options: VerbOptions, name: string, accessPoint
       );
       const old = found.filter((device) => !interrupted.includes(device));
       const fresh = old.includes('eth0') ? 'eth1' : 'eth0';
-      const have = await readRoutes(bench);
-      await drawLine(bench, client, accessPoint, fresh);
+      const [have] = await Promise.all([
+        readRoutes(bench, before),
+        drawLine(bench, client, accessPoint, fresh),
+      ]);
       const begun = performance.now();
+      told = tell(); // the new line stands: as an access network does, it says so while it switches
       await Promise.all([applyRoutes(bench, have, [accessPoint]), sendBy(bench, client, accessPoint, fresh)]);
       switchedMs = performance.now() - begun;
       await ip(
@@ -100,14 +112,7 @@ export async function moveClient(options: VerbOptions, name: string, accessPoint
       );
     },
   );
-  const body = { spec: { attachedTo: accessPoint } };
-  const controllerTold = await withController(options.folder, (client) =>
-    client.client.patch({ name, body }),
-  ).then(
-    () => true,
-    () => false,
-  );
-  return { switchedMs, controllerTold };
+  return { switchedMs, controllerTold: await (told ?? tell()) };
 }
 
 const wireOf = (state: LabState, name: string) => named('link', state.plan.wires, name);

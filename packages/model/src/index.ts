@@ -1,4 +1,5 @@
 export { canonicalAddress } from './canonical-address.ts';
+export { DEFAULT_DEVICE_TOPICS } from './device-defaults.ts';
 export * from './errors.ts';
 export * from './further-images.ts';
 export * from './guest.ts';

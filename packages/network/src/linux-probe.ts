@@ -1,18 +1,10 @@
 /** What of the node network works, and where not, what to do: each finding comes from looking or trying, now. */
-import {
-  type Identity,
-  ipBatch,
-  ipv6Forwarding,
-  linkState,
-  type NftChain,
-  nftChains,
-  readSysctl,
-  tcBatch,
-} from '@skerry/host';
+import { type Identity, ipv6Forwarding, linkState, type NftChain, nftChains, readSysctl } from '@skerry/host';
 import { asSkerryError, type ProbeFinding } from '@skerry/model';
 import type { Subnet } from './addressing.ts';
 import type { Subnet6 } from './addressing6.ts';
 import { forwarding6IsOurs, forwardingIsOurs } from './forwarding.ts';
+import { probeKernel } from './kernel-probe.ts';
 import type { NameServer } from './name-server.ts';
 import { overlapping, takenRanges } from './subnet.ts';
 
@@ -116,44 +108,6 @@ async function subnetFinding(identity: Identity, subnet: Subnet, signal: AbortSi
   );
 }
 
-/** Tries delay, shaping and IFB in a namespace of its own that is gone afterwards. */
-async function shapingFindings(identity: Identity, signal: AbortSignal): Promise<ProbeFinding[]> {
-  const netns = `${identity.netnsPrefix}probe-${process.pid}`;
-  await ipBatch([`netns add ${netns}`], signal);
-  try {
-    const links = ['link add name i0 type ifb', 'link add name v0 type veth peer name v1'];
-    const shaping = [
-      'qdisc add dev v0 root handle 1: htb default 1',
-      'qdisc add dev v0 handle ffff: ingress',
-      'filter add dev v0 parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev i0',
-    ];
-    const refused = [...(await ipBatch(links, signal, netns)), ...(await tcBatch(shaping, signal, netns))];
-    const netem = await tcBatch(['qdisc add dev v1 root netem delay 1ms'], signal, netns);
-    const failed = refused.map((failure) => failure.text).join('; ');
-    return [
-      failed === ''
-        ? ok('network.shaping', 'bandwidth is limited by HTB and IFB')
-        : lacks(
-            'network.shaping',
-            'degraded',
-            `bandwidth limits do not work: ${failed}`,
-            'Load the kernel modules ifb, sch_htb, sch_ingress, cls_u32 and act_mirred.',
-          ),
-      netem.length === 0
-        ? ok('network.netem', 'the kernel can delay packets')
-        : {
-            name: 'network.netem',
-            ok: true, // nothing of a single node needs it
-            level: 'degraded',
-            text: 'the kernel can not delay packets (no netem): the wires of labs do it themselves',
-            remedy: 'Load the kernel module sch_netem where there is one.',
-          },
-    ];
-  } finally {
-    await ipBatch([`netns del ${netns}`], AbortSignal.timeout(5000));
-  }
-}
-
 function nameServerFinding(names: NameServer): ProbeFinding {
   if (names.running()) return ok('network.dnsmasq', 'the name server runs');
   const remedy = 'Install the package dnsmasq-base; its last words are in dnsmasq/log of the run folder.';
@@ -182,10 +136,10 @@ export async function probeNetwork(
   names: NameServer,
   signal: AbortSignal,
 ): Promise<ProbeFinding[]> {
-  const [filter, meets, shaping] = await Promise.all([
+  const [filter, meets, kernel] = await Promise.all([
     filterFindings(identity, signal),
     subnetFinding(identity, subnet, signal),
-    shapingFindings(identity, signal),
+    probeKernel(identity, signal),
   ]);
   return [
     bridgeFinding(identity, subnet),
@@ -195,6 +149,6 @@ export async function probeNetwork(
     reversePathFinding(),
     ipv6Finding(identity, subnet6),
     nameServerFinding(names),
-    ...shaping,
+    ...kernel,
   ];
 }

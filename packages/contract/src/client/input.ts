@@ -1,5 +1,16 @@
 /** The types of the client's methods, derived from the route table. Nothing of it exists at run time. */
-import type { Event, Image, Instance, Node, Operation, Project, Volume, Workload } from '@skerry/model';
+import type {
+  Device,
+  Event,
+  Image,
+  Instance,
+  Node,
+  Operation,
+  Project,
+  Stream,
+  Volume,
+  Workload,
+} from '@skerry/model';
 import type { Static, TSchema } from 'typebox';
 import type { ROUTES, RouteId } from '../routes.ts';
 import type { RouteSchemaTable } from '../schema/route-schemas.ts';
@@ -44,6 +55,8 @@ export interface Watched {
   'image.list': Image;
   'volume.list': Volume;
   'node.list': Node;
+  'device.list': Device;
+  'stream.list': Stream;
   'operation.list': Operation;
   'event.list': Event;
 }

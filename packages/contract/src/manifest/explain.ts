@@ -52,8 +52,10 @@ function pathOf(pointer: string, root: unknown): Path {
   return path;
 }
 
+/** Of what is never shown, its presence only. */
+const SECRET = new Set(['password', 'token']);
 const show = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? 'nothing';
+  const text = JSON.stringify(value, (key, inner) => (SECRET.has(key) ? '(not shown)' : inner)) ?? 'nothing';
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 };
 const lower = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
@@ -75,6 +77,8 @@ function sentence(keyword: string, params: Schema, schema: Schema, value: unknow
       return `${show(value)} must be ${wanted}`;
     }
     case 'anyOf': {
+      const tags = tagsOf(schema.anyOf as Schema[]);
+      if (tags) return `must have one of ${tags.join(', ')}`;
       const types = (schema.anyOf as Schema[]).map(({ type }) => ARTICLE[String(type)] ?? String(type));
       return `${show(value)} must be ${types.join(' or ')}`;
     }
@@ -107,6 +111,21 @@ function sentence(keyword: string, params: Schema, schema: Schema, value: unknow
 
 type Flaw = ReturnType<Validator['Errors']>[number];
 
+/** What a union of maps is told apart by: the one field that each needs. Absent: it is told apart otherwise. */
+function tagsOf(branches: readonly Schema[]): string[] | undefined {
+  const tags = branches.map(({ type, required }) =>
+    type === 'object' && Array.isArray(required) && required.length === 1 ? String(required[0]) : undefined,
+  );
+  return tags.includes(undefined) || new Set(tags).size < tags.length ? undefined : (tags as string[]);
+}
+
+/** A value that has the field of one branch is refused for what that one wants. Returns the others. */
+function otherTags(branches: readonly Schema[], value: unknown): number[] | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const own = tagsOf(branches)?.findIndex((tag) => Object.hasOwn(value, tag)) ?? -1;
+  return own < 0 ? undefined : branches.map((_, at) => at).filter((at) => at !== own);
+}
+
 /**
  * Of what may be of several types, a value of one of these is refused for what that type wants, and not for being none of the
  * others; where it is of no such type, all are named.
@@ -119,6 +138,13 @@ function ofFittingBranches(flaws: readonly Flaw[], root: unknown, value: unknown
     // 2.5 is the number that was meant, only not a whole one
     const isNumber = typeof follow(union.instancePath, value) === 'number';
     const at = (branch: number) => `${union.schemaPath}/anyOf/${branch}`;
+    const other = otherTags(branches, follow(union.instancePath, value));
+    if (other) {
+      const inOther = ({ schemaPath }: Flaw) =>
+        other.some((branch) => schemaPath === at(branch) || schemaPath.startsWith(`${at(branch)}/`));
+      left = left.filter((one) => one !== union && !inOther(one));
+      continue;
+    }
     const misfits = branches.flatMap(({ type }, branch) =>
       !(isNumber && type === 'integer') &&
       flaws.some(
@@ -165,7 +191,9 @@ export function refusals(schema: TSchema, value: unknown): Refusal[] {
       for (const name of (params.requiredProperties ?? []) as string[])
         add([...path, name], false, 'is missing');
     } else if (keyword !== 'boolean') {
-      add(path, false, sentence(keyword, params, at ?? {}, follow(error.instancePath, value)));
+      const found = follow(error.instancePath, value);
+      const isSecret = SECRET.has(String(path.at(-1)));
+      add(path, false, sentence(keyword, params, at ?? {}, isSecret ? '(not shown)' : found));
     }
   }
   if (found.length === 0) found.push({ path: [], atKey: false, message: 'is not valid' });

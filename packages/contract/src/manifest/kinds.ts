@@ -2,6 +2,7 @@
 import * as Schema from '@skerry/model/schema';
 import type { Static, TSchema } from 'typebox';
 import { refuseClient, refuseLink } from './access-rules.ts';
+import { refuseProject, refuseStream } from './device-rules.ts';
 import type { Refusal } from './explain.ts';
 import { refuseWorkload } from './workload-rules.ts';
 
@@ -13,6 +14,8 @@ export type AccessPointManifest = Static<typeof Schema.AccessPointManifest>;
 export type LinkManifest = Static<typeof Schema.LinkManifest>;
 export type ClientManifest = Static<typeof Schema.ClientManifest>;
 export type NodeManifest = Static<typeof Schema.NodeManifest>;
+export type DeviceManifest = Static<typeof Schema.DeviceManifest>;
+export type StreamManifest = Static<typeof Schema.StreamManifest>;
 export type AnyManifest =
   | WorkloadManifest
   | VolumeManifest
@@ -21,7 +24,9 @@ export type AnyManifest =
   | SiteManifest
   | AccessPointManifest
   | LinkManifest
-  | ClientManifest;
+  | ClientManifest
+  | DeviceManifest
+  | StreamManifest;
 export type ManifestKind = AnyManifest['kind'];
 
 export interface KindDefinition {
@@ -36,7 +41,7 @@ export interface KindDefinition {
 export type Kinds = Readonly<Record<string, KindDefinition>>;
 
 export const KINDS: Readonly<Record<ManifestKind, KindDefinition>> = {
-  Project: { schema: Schema.ProjectManifest, inProject: false },
+  Project: { schema: Schema.ProjectManifest, inProject: false, rules: refuseProject },
   Site: { schema: Schema.SiteManifest, inProject: false },
   AccessPoint: { schema: Schema.AccessPointManifest, inProject: false },
   Link: { schema: Schema.LinkManifest, inProject: false, rules: refuseLink },
@@ -44,4 +49,6 @@ export const KINDS: Readonly<Record<ManifestKind, KindDefinition>> = {
   Node: { schema: Schema.NodeManifest, inProject: false },
   Volume: { schema: Schema.VolumeManifest, inProject: true },
   Workload: { schema: Schema.WorkloadManifest, inProject: true, rules: refuseWorkload },
+  Device: { schema: Schema.DeviceManifest, inProject: true },
+  Stream: { schema: Schema.StreamManifest, inProject: true, rules: refuseStream },
 };

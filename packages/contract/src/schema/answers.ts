@@ -3,6 +3,7 @@ import {
   AccessPoint,
   API_VERSION,
   Client,
+  Device,
   Event,
   Finding,
   Image,
@@ -15,6 +16,7 @@ import {
   Site,
   SiteReplicas,
   Size,
+  Stream,
   Volume,
   Workload,
 } from '@skerry/model/schema';
@@ -45,6 +47,8 @@ export const SiteList = listOf(Site);
 export const AccessPointList = listOf(AccessPoint);
 export const LinkList = listOf(Link);
 export const ClientList = listOf(Client);
+export const DeviceList = listOf(Device);
+export const StreamList = listOf(Stream);
 export const NodeList = listOf(Node);
 export const OperationList = listOf(Operation);
 export const EventList = Type.Object({

@@ -4,6 +4,8 @@ import {
   AccessPointManifest,
   Client,
   ClientManifest,
+  Device,
+  DeviceManifest,
   Image,
   Instance,
   Link,
@@ -15,6 +17,8 @@ import {
   Site,
   SiteManifest,
   Size,
+  Stream,
+  StreamManifest,
   Volume,
   VolumeManifest,
   Workload,
@@ -23,6 +27,8 @@ import {
 import Type, { type TObject, type TSchema } from 'typebox';
 import type { RouteId } from '../routes.ts';
 import * as A from './answers.ts';
+import * as D from './device-answers.ts';
+import * as S from './series.ts';
 
 export interface RouteSchemas {
   readonly params?: TObject;
@@ -256,10 +262,53 @@ export const ROUTE_SCHEMAS = {
   'client.patch': { params: Named, body: Patch, response: Client },
   'client.delete': { params: Named, response: Client },
 
+  'device.list': { params: InProject, query: ListQuery, response: A.DeviceList },
+  'device.show': { params: NamedInProject, response: Device },
+  'device.create': { params: InProject, body: D.DeviceRequest, response: D.DeviceMade },
+  'device.put': { params: NamedInProject, body: DeviceManifest, response: Device },
+  'device.patch': { params: NamedInProject, body: Patch, response: Device },
+  'device.delete': { params: NamedInProject, response: Device },
+  'device.rotate': { params: NamedInProject, body: D.RotateRequest, response: D.DeviceMade },
+  'device.shadow': { params: NamedInProject, response: D.Shadow },
+  'device.desire': { params: NamedInProject, body: Patch, response: D.Shadow },
+
+  'stream.list': { params: InProject, query: ListQuery, response: A.StreamList },
+  'stream.show': { params: NamedInProject, response: Stream },
+  'stream.put': { params: NamedInProject, body: StreamManifest, response: Stream },
+  'stream.patch': { params: NamedInProject, body: Patch, response: Stream },
+  'stream.delete': { params: NamedInProject, response: Stream },
+  'stream.tail': { params: NamedInProject, response: D.Tail },
+
   'operation.list': { query: ListQuery, response: A.OperationList },
   'operation.show': { params: Named, response: Operation },
   'operation.cancel': { params: Named, response: Operation },
 
+  'series.list': {
+    params: InProject,
+    query: Type.Object(S.SeriesNodeQuery, closed),
+    response: S.SeriesList,
+  },
+  'series.points': {
+    params: NamedInProject,
+    query: Type.Object(
+      { ...S.SeriesRangeQuery, limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000 })) },
+      closed,
+    ),
+    response: S.SeriesPoint,
+  },
+  'series.last': {
+    params: NamedInProject,
+    query: Type.Object(S.SeriesNodeQuery, closed),
+    response: S.SeriesPoint,
+  },
+  'series.export': {
+    params: NamedInProject,
+    query: Type.Object(
+      { ...S.SeriesRangeQuery, format: Type.Optional(Type.Enum(['csv', 'parquet'])) },
+      closed,
+    ),
+    response: S.SeriesPiece,
+  },
   'event.list': { query: EventQuery, response: A.EventList },
 } as const satisfies Record<RouteId, RouteSchemas>;
 export type RouteSchemaTable = typeof ROUTE_SCHEMAS;

@@ -3,7 +3,9 @@
  * session that begins anew sends nothing that is known.
  */
 import { createHash } from 'node:crypto';
+import { SkerryError } from '@skerry/model';
 import type { ControllerLink, DesiredState, LeaseRequest, Measurement, Sighting } from '../agent.ts';
+import type { DeviceReport, FeedItem, HubCall } from '../devices.ts';
 import type { Peer, Served } from './peer.ts';
 
 /** The same for states that ask for the same, whatever their generation and the order of their parts. */
@@ -14,6 +16,9 @@ export function markOf({ generation: _, ...rest }: DesiredState): string {
 
 type DesiredItem = DesiredState | { readonly generation: number; readonly same: true };
 type Report = Parameters<ControllerLink['report']>[1];
+type CertificateRequest = Parameters<NonNullable<ControllerLink['deviceCertificate']>>[1];
+
+const noDevices = () => new SkerryError('unsupported', 'this controller knows nothing of devices');
 
 /** The agent's side. `known`: what the node goes by at present, where it has anything. */
 export function remoteController(peer: Peer, known: () => DesiredState | undefined): ControllerLink {
@@ -23,6 +28,10 @@ export function remoteController(peer: Peer, known: () => DesiredState | undefin
     lease: (_, request) => peer.call('lease', request),
     measure: (_, measurements) => peer.call('measure', measurements),
     sighted: (_, sightings) => peer.call('sighted', sightings),
+    deviceFeed: (_, since, signal) => peer.stream('deviceFeed', { since }, signal),
+    devices: (_, report) => peer.call('devices', report),
+    deviceCall: (_, to, call, signal) => peer.stream('deviceCall', { to, call }, signal),
+    deviceCertificate: (_, request) => peer.call('deviceCertificate', request),
     async *desired(_, signal) {
       const state = known();
       const params = state ? { mark: markOf(state) } : {};
@@ -45,8 +54,24 @@ export function serveController(link: ControllerLink, node: string): Served {
       lease: (request: LeaseRequest) => link.lease(node, request),
       measure: (measurements: readonly Measurement[]) => link.measure(node, measurements),
       sighted: (sightings: readonly Sighting[]) => link.sighted(node, sightings),
+      async devices(report: DeviceReport) {
+        if (!link.devices) throw noDevices();
+        return link.devices(node, report);
+      },
+      async deviceCertificate(request: CertificateRequest) {
+        if (!link.deviceCertificate) throw noDevices();
+        return link.deviceCertificate(node, request);
+      },
     },
     streams: {
+      deviceFeed({ since }: { since: number }, signal: AbortSignal): AsyncIterable<FeedItem> {
+        if (!link.deviceFeed) throw noDevices();
+        return link.deviceFeed(node, since, signal);
+      },
+      deviceCall({ to, call }: { to: string; call: HubCall }, signal: AbortSignal) {
+        if (!link.deviceCall) throw noDevices();
+        return link.deviceCall(node, to, call, signal);
+      },
       async *desired({ mark }: { mark?: unknown }, signal: AbortSignal): AsyncGenerator<DesiredItem> {
         let last = typeof mark === 'string' ? mark : undefined;
         let isFirst = true;

@@ -180,3 +180,39 @@ test('a command, a console and a log of a node far away are as those of one that
   over.abort();
   await eventually('a command whose session is over is ended', () => kills === 1);
 });
+
+test('devices are told of, told about and asked as over no distance; who knows nothing of them says so', async () => {
+  const { link } = controller();
+  const { peer } = peerOf(
+    serveController(
+      {
+        ...link,
+        async *deviceFeed(node, since) {
+          yield { type: 'synced', revision: since + node.length };
+        },
+        async *deviceCall(node, to, call) {
+          yield [node, to, call.verb];
+        },
+      },
+      'north',
+    ),
+  );
+  const remote = remoteController(peer, () => undefined);
+  const told: unknown[] = [];
+  for await (const item of remote.deviceFeed!('other', 7, never)) told.push(item);
+  const call = { verb: 'session-take', project: 'p', device: 'd', clientId: 'c' } as const;
+  for await (const value of remote.deviceCall!('other', 'south', call, never)) told.push(value);
+  expect(told).toEqual([{ type: 'synced', revision: 12 }, ['north', 'south', 'session-take']]);
+  const report = { devices: [], streams: [], listening: [] };
+  await expect(remote.devices!('north', report)).rejects.toMatchObject({ code: 'unsupported' });
+
+  const node = {
+    async *hub({ verb }: { verb: string }) {
+      yield verb;
+    },
+  } as unknown as NodeLink;
+  const asked: unknown[] = [];
+  for await (const value of remoteNode(peerOf(serveNode(node, never)).peer).hub!(call, never))
+    asked.push(value);
+  expect(asked).toEqual(['session-take']);
+});

@@ -5,6 +5,7 @@
 import type { Id } from '@skerry/model';
 import { SkerryError } from '@skerry/model';
 import type { NodeExecRequest, NodeExecSession, NodeLink } from '../agent.ts';
+import type { HubCall } from '../devices.ts';
 import type { Peer, Served } from './peer.ts';
 
 type Uid = Id<'instance'>;
@@ -38,6 +39,7 @@ export function remoteNode(peer: Peer): NodeLink {
   return {
     ...plain,
     logs: (uid, options, signal) => peer.stream('logs', { uid, options }, signal),
+    hub: (call, signal) => peer.stream('hub', call, signal),
     probe: (signal) => peer.call('probe', {}, signal),
     screenshot: async (uid, signal) => unpack(await peer.call<string>('screenshot', { uid }, signal)),
     async exec(uid, request, signal) {
@@ -150,6 +152,10 @@ export function serveNode(node: NodeLink, over: AbortSignal): Served {
     streams: {
       logs: ({ uid, options }: { uid: Uid; options: Parameters<NodeLink['logs']>[1] }, signal) =>
         node.logs(uid, options, signal),
+      hub(call: HubCall, signal: AbortSignal) {
+        if (!node.hub) throw new SkerryError('unsupported', 'this node has no device program');
+        return node.hub(call, signal);
+      },
       async *'exec.output'({ terminal }: At) {
         const exec = execAt(terminal);
         try {

@@ -191,8 +191,10 @@ export async function drawLine(
 ): Promise<void> {
   const router = routerOf(state.plan, accessPoint);
   await ip([shortLine(router.netns, client.device, client.netns, own)], signal);
-  await ip([...at(client.device, router), `link set dev ${client.device} up`], signal, router.netns);
-  await ip([...at(own, client), `link set dev ${own} up`], signal, client.netns);
+  await Promise.all([
+    ip([...at(client.device, router), `link set dev ${client.device} up`], signal, router.netns),
+    ip([...at(own, client), `link set dev ${own} up`], signal, client.netns),
+  ]);
 }
 
 /** The client sends by this line from now on. */
@@ -222,8 +224,8 @@ interface RouteRow {
   readonly dev: string;
 }
 
-/** What the routers have. */
-export async function readRoutes({ state, signal }: Bench): Promise<Map<string, Route[]>> {
+/** What the routers have; `before`: only those that shall have others from now on than they had to have then. */
+export async function readRoutes({ state, signal }: Bench, before?: LabState): Promise<Map<string, Route[]>> {
   const read = async (netns: string, family: '-4' | '-6') => {
     const show = ['-n', netns, family, 'route', 'show', 'proto', `${ROUTE_OWNER}`];
     return (await ipJson<RouteRow>(show, signal)).map(({ dst, gateway, dev }) => ({
@@ -231,8 +233,13 @@ export async function readRoutes({ state, signal }: Bench): Promise<Map<string, 
       ...(gateway === undefined ? {} : { via: gateway }),
     }));
   };
+  const routesFrom = (of: LabState) => routesOf(of.plan, attachmentsOf(of));
+  const [want, had] = [routesFrom(state), before && !before.unfinished ? routesFrom(before) : undefined];
+  const concerned = state.plan.routers.filter(
+    ({ name }) => !had || JSON.stringify(want.get(name)) !== JSON.stringify(had.get(name)),
+  );
   const all = await Promise.all(
-    state.plan.routers.map(async ({ name, netns }) => {
+    concerned.map(async ({ name, netns }) => {
       const [routes, routes6] = await Promise.all([read(netns, '-4'), ipv6Works() ? read(netns, '-6') : []]);
       return [name, [...routes, ...routes6]] as [string, Route[]];
     }),
@@ -241,7 +248,7 @@ export async function readRoutes({ state, signal }: Bench): Promise<Map<string, 
 }
 
 /**
- * From the routes that the routers have to those of the state; `first`: routers that must know before the others. Routes that a
+ * From the routes that these routers have to those of the state; `first`: routers that must know before the others. Routes that a
  * vanished interface took along are gone already.
  */
 export async function applyRoutes(
@@ -256,8 +263,9 @@ export async function applyRoutes(
     if (lines.length > 0) await ip(lines, signal, netns, /No such process|Cannot find device/);
   };
   const isFirst = ({ name }: Router) => first.includes(name);
-  await Promise.all(state.plan.routers.filter(isFirst).map(apply));
-  await Promise.all(state.plan.routers.filter((router) => !isFirst(router)).map(apply));
+  const concerned = state.plan.routers.filter(({ name }) => have.has(name));
+  await Promise.all(concerned.filter(isFirst).map(apply));
+  await Promise.all(concerned.filter((router) => !isFirst(router)).map(apply));
 }
 
 /** A folder that only we read. */

@@ -15,6 +15,23 @@ export const ProjectSpec = Type.Object(
         closed,
       ),
     ),
+    devices: Type.Optional(
+      Type.Object(
+        {
+          authorities: Type.Optional(
+            Type.Array(
+              Type.String({ minLength: 1, maxLength: 65_536, description: 'A certificate in PEM' }),
+              {
+                minItems: 1,
+                maxItems: 16,
+              },
+            ),
+          ),
+          enrolment: Type.Optional(Type.Enum(['manual', 'automatic'])),
+        },
+        closed,
+      ),
+    ),
   },
   closed,
 );

@@ -57,7 +57,7 @@ export interface Topology {
   measured(accessPoint: string, site: string, roundTripMs: number, atMs: number): void;
   /** Forgets what was measured before. Returns how many were forgotten. */
   forget(beforeMs: number): number;
-  /** The sites as `accessPoint` sees them; valid until the next change. Errors: not_found. */
+  /** The sites as `accessPoint`, or a site, sees them; valid until the next change. Errors: not_found. */
   order(accessPoint: string): SiteOrder;
   /** From a site as well: of two nodes. Errors: not_found. */
   distance(accessPoint: string, site: string): Distance;
@@ -254,7 +254,7 @@ export function createTopology(options: TopologyOptions = {}): Topology {
       return forgotten;
     },
     order(accessPoint) {
-      const source = find(accessPoint, 'access-point');
+      const source = find(accessPoint);
       const entry = searchFrom(source);
       entry.order ??= createSiteOrder({
         search: entry.search,

@@ -18,8 +18,10 @@ test('what works is said with versions; what is missing comes with a remedy', as
     });
     expect(findings.map(({ name }) => name).sort()).toEqual([
       'container',
+      'container.docker',
       'container.limits',
       'container.overlay',
+      'container.podman',
       'container.seccomp',
       'container.userNamespace',
     ]);

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { cgroupMode, readSysctl, run } from '@skerry/host';
 import type { ProbeFinding } from '@skerry/model';
+import { findEngines } from '../docker/find-engines.ts';
 import type { Engine } from './engine.ts';
 
 const finding = (
@@ -39,16 +40,19 @@ export async function probeContainers(
   logProgram: string,
   signal: AbortSignal,
 ): Promise<ProbeFinding[]> {
-  const [containerd, runc, answers] = await Promise.all([
+  const [containerd, runc, answers, others] = await Promise.all([
     engine.isPrivate ? versionOf('containerd', signal) : undefined,
     versionOf('runc', signal),
     engine.answers(2000, signal),
+    findEngines(signal),
   ]);
   const findings: ProbeFinding[] = [];
   if (engine.isPrivate && containerd === undefined) {
-    findings.push(finding('container', 'missing', 'containerd is not installed', 'apt install containerd'));
+    findings.push(
+      finding('container', 'missing', 'containerd is not installed', 'apt-get install containerd'),
+    );
   } else if (runc === undefined) {
-    findings.push(finding('container', 'missing', 'runc is not installed', 'apt install runc'));
+    findings.push(finding('container', 'missing', 'runc is not installed', 'apt-get install runc'));
   } else if (!engine.isPrivate && answers === undefined) {
     const remedy = 'start it, or let Skerry run its own by leaving out the address';
     findings.push(finding('container', 'missing', `no containerd answers on ${engine.socket}`, remedy));
@@ -83,6 +87,7 @@ export async function probeContainers(
           'user namespaces are switched off: security.userNamespace will not work',
           'sysctl user.max_user_namespaces=15000',
         ),
+    ...others,
   );
   return findings;
 }

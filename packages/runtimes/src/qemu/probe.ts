@@ -30,7 +30,7 @@ export async function probeQemu(
             text: `software emulation (tcg): ${found.reason}`,
             ...(found.remedy ? { remedy: found.remedy } : {}),
           },
-      await families(found, programFolders),
+      ...(await families(found, programFolders)),
     ];
   } catch (error) {
     if (signal.aborted) throw error;
@@ -46,26 +46,67 @@ export async function probeQemu(
   }
 }
 
-/** Which builds of unikernels can not be started here: nothing is wrong with a node that lacks what few images need. */
+interface Family {
+  readonly name: string;
+  /** What starts, as the first half of a sentence. */
+  readonly starts: string;
+  /** Builds of it that this node does not start, each with its reason. */
+  readonly not?: readonly string[];
+  readonly remedy?: string;
+}
+
+/** One finding for each family that is recognised. A node that lacks what few images need is none that does not work. */
 async function families(
   acceleration: Acceleration,
   programFolders?: readonly string[],
-): Promise<ProbeFinding> {
-  const tenders = ['spt', 'hvt'].filter((target) => !findProgram(`solo5-${target}`, programFolders));
-  const instructions = [];
+): Promise<ProbeFinding[]> {
+  const instructions: string[] = [];
   for (const name of ['rdrand', 'rdseed'] as const)
     if (await lacksInstruction(name, acceleration)) instructions.push(name.toUpperCase());
-  const not = [
-    ...tenders.map((target) => `Solo5 for ${target} (solo5-${target} is not installed)`),
-    ...(tenders.includes('hvt') || acceleration.kind === 'kvm' ? [] : ['Solo5 for hvt (it needs KVM)']),
-    ...(instructions.length > 0
-      ? [`Unikraft with libukrandom (guests' processors lack ${instructions.join(' and ')})`]
-      : []),
+  const all: Family[] = [
+    { name: 'pebble', starts: 'functions and kernels that take its words' },
+    {
+      name: 'unikraft',
+      starts: 'builds for QEMU',
+      not: instructions.map((one) => `those with libukrandom (guests' processors lack ${one})`),
+      remedy: 'Use a node with KVM and a processor that has it, or build them without libukrandom.',
+    },
+    solo5(acceleration, programFolders),
+    { name: 'nanos', starts: 'disks of `ops image create`' },
+    { name: 'osv', starts: 'disks, and loader.elf with the program inside' },
+    { name: 'hermit', starts: 'images that hold the loader' },
+    { name: 'linux', starts: 'kernels, also memory testers and boot loaders that pose as one' },
+    { name: 'others', starts: 'rumprun, IncludeOS, Mewz, kernels with a PVH note or a multiboot 1 header' },
   ];
-  return {
-    name: 'unikernel.families',
+  return all.map(({ name, starts, not = [], remedy }) => ({
+    name: `unikernel.${name}`,
     ok: true,
-    level: 'ok',
-    text: not.length === 0 ? 'every family starts here' : `all but ${not.join(', ')} start here`,
+    level: not.length === 0 ? 'ok' : 'degraded',
+    text: not.length === 0 ? starts : `${starts}; not ${not.join(', nor ')}`,
+    ...(not.length === 0 || remedy === undefined ? {} : { remedy }),
+  }));
+}
+
+function solo5(acceleration: Acceleration, programFolders?: readonly string[]): Family {
+  const tenders = ['spt', 'hvt'].map((target) => ({
+    target,
+    found: findProgram(`solo5-${target}`, programFolders) !== undefined,
+  }));
+  const absent = tenders.filter(({ found }) => !found).map(({ target }) => target);
+  const noKvm = !absent.includes('hvt') && acceleration.kind !== 'kvm';
+  const here = ['virtio', ...tenders.filter(({ found }) => found).map(({ target }) => target)].filter(
+    (target) => target !== 'hvt' || !noKvm,
+  );
+  return {
+    name: 'solo5',
+    starts: `builds of MirageOS and Solo5 for ${here.join(', ')}`,
+    not: [
+      ...absent.map((target) => `those for ${target} (solo5-${target} is not installed)`),
+      ...(noKvm ? ['those for hvt (it needs KVM)'] : []),
+    ],
+    remedy:
+      absent.length === 0
+        ? 'Use a node with KVM, or build for spt or virtio (mirage configure -t virtio).'
+        : `Build ${absent.map((target) => `solo5-${target}`).join(' and ')} from Solo5's sources into /usr/local/bin (Debian has no package), or the image for virtio (mirage configure -t virtio).`,
   };
 }

@@ -183,8 +183,10 @@ test('without its tender, or without KVM, it says what is missing', async () => 
 test('what can not be started on a node is told before somebody tries', async () => {
   const none = open([]);
   const text = async (one: Runtime) =>
-    (await one.probe(signal)).find(({ name }) => name === 'unikernel.families')?.text;
-  expect(await text(none)).toMatch(/^all but Solo5 for spt \(solo5-spt is not installed\), Solo5 for hvt/);
+    (await one.probe(signal)).find(({ name }) => name === 'unikernel.solo5')?.text;
+  expect(await text(none)).toMatch(
+    /for virtio; not those for spt \(solo5-spt is not installed\), nor those for hvt/,
+  );
   expect(await text(runtime)).not.toContain('solo5-spt');
   await none.stop();
 });

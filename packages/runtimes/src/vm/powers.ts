@@ -23,7 +23,11 @@ export function vmPause(guests: VmGuests): PausePower {
 
 export function vmDisplay(guests: VmGuests): DisplayPower {
   const withScreen = ({ spec }: VmRecord) => {
-    if (!spec.display) throw new SkerryError('unsupported', `${spec.name} was made without a display`);
+    if (!spec.display)
+      throw new SkerryError(
+        'unsupported',
+        `${spec.name} was made without a display: set display: true in its manifest and apply it again`,
+      );
   };
   return {
     socket: (uid) =>
