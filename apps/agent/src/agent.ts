@@ -9,6 +9,9 @@ import type { ControllerLink, DesiredState, NodeLink } from '@skerry/contract';
 import { asSkerryError, type Id, type InstanceStatus, type Millis, newId, SkerryError } from '@skerry/model';
 import { type Clock, Gate, pause, RESTART_BACKOFF, realClock } from '@skerry/reconcile';
 import type { GuestEvent, Runtime } from '@skerry/runtimes';
+import { createDeviceService } from './devices/compose.ts';
+import { endpointsOf } from './devices/endpoints.ts';
+import type { DeviceService } from './devices/service.ts';
 import { Engine } from './engines/engine.ts';
 import { NetworkService } from './engines/network-service.ts';
 import { HandoverNotices } from './handover/notices.ts';
@@ -100,6 +103,7 @@ class NodeAgent implements Agent {
   readonly #notices: HandoverNotices;
   readonly #measuring: Measuring | undefined;
   readonly #clientWatch: ClientWatch | undefined;
+  readonly #devices: DeviceService | undefined;
   #controller: ControllerLink | undefined;
   #session: Session | undefined;
   #sessionEnd = new AbortController();
@@ -178,11 +182,13 @@ class NodeAgent implements Agent {
       reportPresent: (uid, passing) => {
         this.#reporter.present(uid, passing);
         this.#router.changed();
+        this.#devices?.changed();
         this.#notices.changed();
       },
       reportAbsent: (uid) => {
         this.#reporter.absent(uid);
         this.#router.changed();
+        this.#devices?.changed();
       },
     });
     this.#router = new NetworkRouter({
@@ -223,6 +229,19 @@ class NodeAgent implements Agent {
         ...{ ...access, ...shared },
         tell: async (sightings) => this.#told().sighted(nodeName, sightings),
       });
+    this.#devices =
+      options.devices &&
+      createDeviceService(options.devices, {
+        ...{ node: nodeName, ...shared },
+        endpoints: () =>
+          endpointsOf({
+            node: nodeName,
+            instances: this.#sync.state.instances,
+            services: this.#sync.state.network?.services ?? [],
+            status: (uid) => this.#guests.get(uid)?.record,
+          }),
+        onTrouble: () => this.#session?.nodeChanged(),
+      });
     const { collectImages } = options;
     this.#images =
       collectImages &&
@@ -242,6 +261,7 @@ class NodeAgent implements Agent {
       ...{ clock: this.#clock, logger, tuning, ending },
       applied: () => {
         this.#router.changed();
+        this.#devices?.changed();
         this.#measuring?.wish(this.#sync.state.network);
         this.#clientWatch?.settled(this.#sync.state.network?.clients ?? []);
         this.#notices.wish(this.#sync.state.network?.handovers ?? []);
@@ -253,6 +273,7 @@ class NodeAgent implements Agent {
       ...(options.previousLogs && { previousLogs: options.previousLogs }),
       network,
       probe: (signal) => probeNode(this.#nodeParts(), signal),
+      ...(this.#devices && { hub: this.#devices.call }),
     });
   }
 
@@ -286,6 +307,7 @@ class NodeAgent implements Agent {
       signal.removeEventListener('abort', onAbort);
     }
     this.#clientWatch?.start();
+    if (this.#devices) this.#inBackground(this.#devices.run(ending));
     this.#state = 'dialling';
     this.#dial();
   }
@@ -325,6 +347,7 @@ class NodeAgent implements Agent {
     this.#router.close();
     this.#measuring?.close();
     this.#clientWatch?.close();
+    this.#devices?.close();
     this.#notices.close();
     this.#leases.close();
     this.#images?.close();
@@ -370,6 +393,7 @@ class NodeAgent implements Agent {
       report: (until) => nodeReport(this.#nodeParts(), until),
       reporter: this.#reporter,
       leases: this.#leases,
+      ...(this.#devices && { devices: this.#devices }),
       accept: (state) => this.#sync.accept(state),
       begun: () => {
         this.#guests.tryAgain();
@@ -391,7 +415,9 @@ class NodeAgent implements Agent {
     const { nodeName, machine, network } = this.#options;
     const networkTrouble = () => this.#networkService.trouble;
     const routingTrouble = () => this.#router.trouble;
-    return { nodeName, machine, network, networkTrouble, routingTrouble, engines: this.#engines };
+    const deviceTrouble = () => this.#devices?.trouble;
+    const engines = this.#engines;
+    return { nodeName, machine, network, networkTrouble, routingTrouble, deviceTrouble, engines };
   }
 
   #present(uid: Id<'instance'>) {

@@ -8,6 +8,7 @@ import type { NodeNetwork } from '@skerry/network';
 import type { BackoffPolicy, Clock } from '@skerry/reconcile';
 import type { PreviousLogs, Runtime } from '@skerry/runtimes';
 import type { Store } from '@skerry/store';
+import type { AgentDevices } from './devices/compose.ts';
 import type { PostPort } from './handover/post.ts';
 import type { HealthProbe } from './health/probe.ts';
 import type { LeaseHost } from './lease/port.ts';
@@ -68,6 +69,8 @@ export interface AgentOptions {
   readonly tcpRoundTrips?: TcpPort;
   /** Interfaces at which clients are seen, and how. Absent: none are. */
   readonly access?: { readonly interfaces: readonly AccessInterface[]; readonly watch: NeighbourPort };
+  /** Devices and streams. Absent: this node has none. */
+  readonly devices?: AgentDevices;
   readonly logger: Logger;
   /** Where the log of a guest's run before is kept. Absent: nowhere. */
   readonly previousLogs?: PreviousLogs;

@@ -65,6 +65,10 @@ export class Watch {
       return;
     }
     if (phase !== 'starting') return;
+    if (news.is === 'waiting') {
+      this.#journal.set({ reason: `not ready yet: ${news.message}` });
+      return;
+    }
     const readyMs = news.atMonotonicMs - this.#startedMs;
     this.#journal.move('running', { ready: true, health: 'healthy', readyMs });
     this.#journal.event('normal', 'Ready', `ready after ${formatMillis(readyMs)}`);

@@ -91,13 +91,17 @@ describe('health probe', () => {
 describe('health of a guest', () => {
   const health = { tcp: { port: 80 }, interval: '5s', failures: 3, startPeriod: '10s' };
 
-  const benchWith = (answers: () => boolean, restart: 'always' | 'never' = 'always') => {
+  const benchWith = (
+    answers: () => boolean,
+    restart: 'always' | 'never' = 'always',
+    word = () => 'refused',
+  ) => {
     const bench = new Bench();
     const one = bench.controller.add('checked', { template: { health, restart } });
     const looks: number[] = [];
     const healthProbe = async (): Promise<ProbeResult> => {
       looks.push(bench.world.clock.monotonicMs());
-      return answers() ? { ok: true } : { ok: false, message: 'refused' };
+      return answers() ? { ok: true } : { ok: false, message: word() };
     };
     bench.boot({ tuning: { healthProbe } });
     return { bench, uid: one, looks, healthProbe };
@@ -117,6 +121,28 @@ describe('health of a guest', () => {
     await bench.world.clock.advance(60_000);
     expect(looks.length - before).toBe(12);
     expect(bench.controller.events.get(uid)).toEqual(['Started', 'Ready']);
+  });
+
+  it('says what a guest that is not ready is waited for with, and no more of it once it is', async () => {
+    let word = 'refused';
+    let ready = false;
+    const { bench, uid } = benchWith(
+      () => ready,
+      'always',
+      () => word,
+    );
+    const reason = () => bench.controller.statuses.get(uid)?.reason;
+    await bench.until(() => bench.phase(uid) === 'starting', 'starting');
+    await bench.world.clock.advance(4000);
+    expect(reason()).toBeUndefined();
+    await bench.until(() => reason() === 'not ready yet: refused', 'the reason', 2000);
+    word = 'another';
+    await bench.world.clock.advance(1000);
+    expect(reason()).toBe('not ready yet: refused'); // told at twice the time
+    await bench.until(() => reason() === 'not ready yet: another', 'the new reason', 8000);
+    ready = true;
+    await bench.until(() => bench.phase(uid) === 'running', 'ready');
+    expect(reason()).toBeUndefined();
   });
 
   it('restarts a guest that fails three times in a row, with the reason', async () => {

@@ -9,6 +9,8 @@ import type { HealthProbe, ProbeRequest } from './probe.ts';
 
 export type HealthNews =
   | { readonly is: 'ready'; readonly atMonotonicMs: number }
+  /** It is not ready for longer than most guests take, and this is why. */
+  | { readonly is: 'waiting'; readonly message: string }
   /** A check failed after it was ready: no reason to end it yet, but one to lead nobody to it; and the end of that. */
   | { readonly is: 'failing'; readonly message: string }
   | { readonly is: 'well' }
@@ -28,12 +30,16 @@ export interface MonitorOptions {
 /** A connection that a booting guest has not answered by then is tried afresh. */
 const FIRST_CONNECT_MS = 30;
 const CONNECT_GROWTH = 1.3;
+/** Until then nobody wonders; afterwards a new reason is told at twice the time of the one before, for each is a durable write. */
+const FIRST_WORD_MS = 5000;
 
 export class HealthMonitor {
   readonly #options: MonitorOptions;
   readonly #stop = new AbortController();
   #state: HealthState;
   #cancelTimer: (() => void) | undefined;
+  #nextWordMs = FIRST_WORD_MS;
+  #word = '';
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -78,6 +84,7 @@ export class HealthMonitor {
     });
     const { verdict, failuresInRow } = this.#state;
     if (verdict === 'healthy' && before !== 'healthy') tell({ is: 'ready', atMonotonicMs });
+    if (verdict === 'unknown' && !result.ok) this.#tellWaiting(result.message, atMonotonicMs - startedMs);
     if (verdict === 'healthy' && before === 'healthy' && failedBefore !== failuresInRow) {
       if (result.ok) tell({ is: 'well' });
       else if (failedBefore === 0) tell({ is: 'failing', message: result.message });
@@ -89,5 +96,12 @@ export class HealthMonitor {
       });
     }
     this.#schedule();
+  }
+
+  #tellWaiting(message: string, sinceStartMs: number): void {
+    if (sinceStartMs < this.#nextWordMs || message === this.#word) return;
+    this.#nextWordMs = 2 * sinceStartMs;
+    this.#word = message;
+    this.#options.tell({ is: 'waiting', message });
   }
 }

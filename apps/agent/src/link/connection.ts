@@ -7,6 +7,9 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type {
   ControllerLink,
   DesiredState,
+  DeviceReport,
+  FeedItem,
+  HubCall,
   LeaseGrant,
   LeaseRequest,
   Measurement,
@@ -30,6 +33,10 @@ import {
   writeCertificate,
 } from './credentials.ts';
 import { Pulse } from './pulse.ts';
+
+type Certifying = NonNullable<ControllerLink['deviceCertificate']>;
+type CertificateRequest = Parameters<Certifying>[1];
+type DeviceCertificate = Awaited<ReturnType<Certifying>>;
 
 const CONNECT_LIMIT_MS = 15_000;
 const LARGEST_FRAME_BYTES = 64 * 1024 * 1024;
@@ -94,6 +101,24 @@ export class ControllerConnection implements ControllerLink {
 
   async lease(node: string, request: LeaseRequest): Promise<readonly LeaseGrant[]> {
     return (await this.#connected()).link.lease(node, request);
+  }
+
+  async *deviceFeed(node: string, since: number, signal: AbortSignal): AsyncGenerator<FeedItem> {
+    yield* (await this.#connected()).link.deviceFeed?.(node, since, signal) ?? [];
+  }
+
+  async devices(node: string, report: DeviceReport): Promise<void> {
+    await (await this.#connected()).link.devices?.(node, report);
+  }
+
+  async *deviceCall(node: string, to: string, call: HubCall, signal: AbortSignal): AsyncGenerator<unknown> {
+    yield* (await this.#connected()).link.deviceCall?.(node, to, call, signal) ?? [];
+  }
+
+  async deviceCertificate(node: string, request: CertificateRequest): Promise<DeviceCertificate> {
+    const made = (await this.#connected()).link.deviceCertificate?.(node, request);
+    if (!made) throw new SkerryError('unsupported', 'this controller knows nothing of devices');
+    return made;
   }
 
   close(): void {

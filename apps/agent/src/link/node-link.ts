@@ -12,6 +12,7 @@ export interface NodeLinkOptions {
   readonly previousLogs?: PreviousLogs;
   readonly network: NodeNetwork;
   readonly probe: (signal: AbortSignal) => Promise<ProbeFinding[]>;
+  readonly hub?: NonNullable<NodeLink['hub']>;
 }
 
 /** Errors of every verb: not_found, unsupported, guest_not_running, and those of the runtime. */
@@ -81,5 +82,6 @@ export function createNodeLink(options: NodeLinkOptions): NodeLink {
     display: async (uid, signal) => screenOf(uid).socket(uid, signal),
     screenshot: async (uid, signal) => screenOf(uid).screenshot(uid, signal),
     probe: options.probe,
+    ...(options.hub && { hub: options.hub }),
   };
 }

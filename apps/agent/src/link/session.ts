@@ -15,6 +15,7 @@ export interface SessionOptions {
   readonly report: (signal: AbortSignal) => Promise<NodeReport>;
   readonly reporter: Reporter;
   readonly leases: Pick<Leases, 'attach' | 'detach'>;
+  readonly devices?: { attach(link: ControllerLink): void; detach(): void };
   /** Resolves when the state is durable. */
   /** The controller listens. */
   readonly begun: () => void;
@@ -54,7 +55,7 @@ export class Session {
   }
 
   async #attempt(ending: AbortSignal, up: () => void): Promise<void> {
-    const { link, node, report, reporter, leases, accept, begun } = this.#options;
+    const { link, node, report, reporter, leases, devices, accept, begun } = this.#options;
     const session = new AbortController();
     const signal = AbortSignal.any([ending, session.signal]);
     const fail = (error: unknown) => session.abort(error);
@@ -63,6 +64,7 @@ export class Session {
       up();
       reporter.attach(link, fail);
       leases.attach(link);
+      devices?.attach(link);
       begun();
       this.#reregister = () =>
         void report(signal)
@@ -75,6 +77,7 @@ export class Session {
       this.#reregister = () => {};
       reporter.detach();
       leases.detach();
+      devices?.detach();
       session.abort();
     }
     throw new SkerryError('unavailable', 'the controller ended the session');

@@ -12,6 +12,8 @@ export interface NodeReportOptions {
   readonly networkTrouble: () => string | undefined;
   /** Why packets do not go to other nodes and services as they should. */
   readonly routingTrouble: () => string | undefined;
+  /** Why devices can not come in as they should. */
+  readonly deviceTrouble: () => string | undefined;
   readonly engines: readonly Engine[];
 }
 
@@ -19,8 +21,8 @@ export interface NodeReportOptions {
 const REFERENCE_MEMORY = (64 * 1024 * 1024) as Bytes;
 
 export async function probeNode(options: NodeReportOptions, signal: AbortSignal): Promise<ProbeFinding[]> {
-  const { engines, network, networkTrouble, routingTrouble } = options;
-  const routing = routingTrouble();
+  const { engines, network, networkTrouble, routingTrouble, deviceTrouble } = options;
+  const [routing, devices] = [routingTrouble(), deviceTrouble()];
   const ofNetwork = networkTrouble()
     ? Promise.resolve([missing('network', networkTrouble()!)])
     : network.probe(signal).catch((thrown) => [missing('network', asSkerryError(thrown).message)]);
@@ -29,8 +31,11 @@ export async function probeNode(options: NodeReportOptions, signal: AbortSignal)
       ? runtime.probe(signal).catch((thrown) => [missing(runtime.kind, asSkerryError(thrown).message)])
       : Promise.resolve([missing(runtime.kind, trouble)]),
   );
-  const found = (await Promise.all([ofNetwork, ...ofEngines])).flat();
-  return routing === undefined ? found : [...found, missing('network.services', routing)];
+  return [
+    ...(await Promise.all([ofNetwork, ...ofEngines])).flat(),
+    ...(routing === undefined ? [] : [missing('network.services', routing)]),
+    ...(devices === undefined ? [] : [missing('devices', devices)]),
+  ];
 }
 
 export async function nodeReport(options: NodeReportOptions, signal: AbortSignal): Promise<NodeReport> {

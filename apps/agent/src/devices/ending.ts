@@ -1,0 +1,2 @@
+/** What ends the device program without an agent: `skerry down`. */
+export { endDeviceProgram } from './program.ts';
