@@ -14,6 +14,12 @@ import { createLedger, type Ledger } from './admission/ledger.ts';
 import { createCallers } from './auth/callers.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Core, change, storedClaim } from './core.ts';
+import { createDeviceAuthority } from './devices/authority.ts';
+import { createDevicePresence } from './devices/presence.ts';
+import { createDeviceReports } from './devices/reports.ts';
+import { deviceRoutes } from './devices/routes.ts';
+import { createShadows } from './devices/shadows.ts';
+import { streamRoutes } from './devices/stream-routes.ts';
 import { createEventLog } from './events/event-log.ts';
 import { eventRoutes } from './events/routes.ts';
 import { functionRoutes } from './functions/routes.ts';
@@ -41,6 +47,7 @@ import { createPlacement } from './placement/place.ts';
 import { createRebalancing } from './placement/rebalance.ts';
 import { DEFAULT_PROJECT, putProject } from './projects/accept.ts';
 import { projectRoutes } from './projects/routes.ts';
+import { seriesRoutes } from './series/routes.ts';
 import { createServiceAddresses } from './services/addresses.ts';
 import { createServiceNetwork } from './services/network.ts';
 import { keyOf, partsOf } from './state/keys.ts';
@@ -115,7 +122,11 @@ export function createController(options: ControllerOptions): Controller {
   forgetLeases(core);
   const presence = createPresence(core);
   const sightings = createSightings(core);
-  const link = createLink(core, presence, sightings);
+  const devices = createDevicePresence(core);
+  const shadows = createShadows(core);
+  const deviceAuthority = createDeviceAuthority(dataDir, () => clock.nowMs());
+  const deviceReports = createDeviceReports(core, devices, shadows);
+  const link = createLink(core, { presence, sightings, deviceAuthority, deviceReports });
   const reconciler = createReconciler(core);
   const rebalancing = createRebalancing(core);
   const catalog = createCatalog(core);
@@ -130,6 +141,8 @@ export function createController(options: ControllerOptions): Controller {
     ...volumeRoutes(core),
     ...functionRoutes(core, catalog),
     ...accessRoutes(core),
+    ...deviceRoutes(core, { presence: devices, shadows, authority: deviceAuthority }),
+    ...streamRoutes(core, devices),
     'latency.list': async () => ({ body: { items: core.measured.list() } }),
     'rebalance.plan': async () => ({ body: rebalancing.plan() }),
     'rebalance.apply': async () => ({ body: await rebalancing.apply() }),
@@ -137,6 +150,7 @@ export function createController(options: ControllerOptions): Controller {
     ...joinRoutes(core, () => doors.entrance),
     ...operationRoutes(core, operations),
     ...eventRoutes(core),
+    ...seriesRoutes(core),
   };
   const callers = createCallers(clock);
   const app = createApplication(handlers, callers, core.turns, logger);
@@ -177,6 +191,7 @@ export function createController(options: ControllerOptions): Controller {
       await doors.close();
       presence.stop();
       sightings.stop();
+      await shadows.stop();
       serviceNetwork.stop();
       rebalancing.stop();
       await operations.stop();

@@ -63,7 +63,7 @@ export function requireNamed(draft: Draft, manifest: AccessManifest): void {
 }
 
 /** Members of a collection as they are in the draft. */
-export function* drafted<K extends 'nodes' | AccessCollection>(
+export function* drafted<K extends 'nodes' | 'devices' | 'streams' | AccessCollection>(
   draft: Draft,
   view: View,
   collection: K,
@@ -76,8 +76,9 @@ export function* drafted<K extends 'nodes' | AccessCollection>(
     if (object) yield object as Kinds[K];
   }
   for (const object of view.all(collection)) {
-    const { name } = (object as AccessResource).metadata;
-    if (!seen.has(keyOf(collection, name))) yield object;
+    const { name, project } = (object as AccessResource).metadata;
+    const key = project === undefined ? keyOf(collection, name) : keyOf(collection, project, name);
+    if (!seen.has(key)) yield object;
   }
 }
 
@@ -90,6 +91,8 @@ export function usersOf(draft: Draft, view: View, kind: AccessKind, name: string
   if (kind === 'AccessPoint') {
     for (const { spec, metadata } of drafted(draft, view, 'clients'))
       if (spec.attachedTo === name) users.push(`client ${metadata.name}`);
+    for (const { spec, metadata } of drafted(draft, view, 'devices'))
+      if (spec.attachedTo === name) users.push(`device ${metadata.project}/${metadata.name}`);
     return users;
   }
   for (const { spec, metadata } of drafted(draft, view, 'access-points'))

@@ -5,6 +5,7 @@
 import 'reflect-metadata';
 import { createHash, randomBytes, webcrypto } from 'node:crypto';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { SkerryError } from '@skerry/model';
@@ -12,6 +13,8 @@ import { SkerryError } from '@skerry/model';
 export const DAY_MS = 86_400_000;
 /** A node renews its own well before; one that was away for longer joins again. */
 const NODE_CERTIFICATE_MS = 30 * DAY_MS;
+/** What clients accept of a server at most (CA/Browser Forum, 398 days). */
+const SERVER_CERTIFICATE_MS = 397 * DAY_MS;
 /** Clocks of machines at the edge are not always right. */
 const CLOCK_SLACK_MS = DAY_MS;
 export const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
@@ -32,6 +35,8 @@ export interface Authority {
   ): Promise<x509.X509Certificate>;
   /** A certificate with which a node proves its name. Errors: request_invalid. */
   signNode(csr: string, node: string, now: number): Promise<string>;
+  /** A certificate with which a server proves these addresses and names. Errors: request_invalid. */
+  signServer(csr: string, name: string, names: readonly string[], now: number): Promise<string>;
 }
 
 export async function readIfThere(path: string): Promise<string | undefined> {
@@ -102,11 +107,30 @@ export async function openAuthority(dataDir: string, now: number): Promise<Autho
       });
       return made.toString('pem');
     },
+    async signServer(csr, name, names, at) {
+      const request = await readRequest(csr);
+      const made = await issue({
+        subject: [{ CN: [name] }],
+        notBefore: new Date(at - CLOCK_SLACK_MS),
+        notAfter: new Date(at + SERVER_CERTIFICATE_MS),
+        publicKey: request.publicKey,
+        extensions: [
+          new x509.BasicConstraintsExtension(false, undefined, true),
+          new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+          new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+          new x509.SubjectAlternativeNameExtension(
+            names.map((value) => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value })),
+          ),
+          await x509.AuthorityKeyIdentifierExtension.create(cert),
+        ],
+      });
+      return made.toString('pem');
+    },
   };
 }
 
 /** Nothing of a request counts but its key, and that whoever sent it has the other half. Errors: request_invalid. */
-async function readRequest(csr: string): Promise<x509.Pkcs10CertificateRequest> {
+export async function readRequest(csr: string): Promise<x509.Pkcs10CertificateRequest> {
   const invalid = (why: string, cause?: unknown) =>
     new SkerryError('request_invalid', `the certificate request is not valid: ${why}`, { cause });
   if (csr.length > CSR_LIMIT) throw invalid(`it has more than ${CSR_LIMIT} bytes`);

@@ -14,7 +14,10 @@ export interface ListQuery {
   readonly watch?: boolean;
   readonly since?: number;
 }
-type Listed = Exclude<Collection, 'node-overheads' | 'node-keys' | 'node-tokens'>;
+/** What has metadata; the rest is never shown as it is. */
+type Listed = {
+  [K in Collection]: Kinds[K] extends { readonly metadata: object } ? K : never;
+}[Collection];
 type Fits<K extends Listed> = (object: Kinds[K]) => boolean;
 export interface Options<K extends Listed> {
   readonly project?: string;

@@ -5,7 +5,7 @@ import { type Core, change } from '../core.ts';
 import { requireProject } from '../manifests/guards.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
-import { normalReference } from './names.ts';
+import { digestIn, normalReference } from './names.ts';
 
 export interface Catalog {
   /** Runs `take` while nothing is freed, and gives what it took its names. */
@@ -83,8 +83,7 @@ export function createCatalog(core: Core): Catalog {
       const name = normalReference(given);
       await change(core, [imageKey(project, name)], true, (draft) => {
         const stored = draft.get('images', project, name);
-        if (!stored)
-          throw new SkerryError('not_found', `there is no image "${name}" in the project ${project}`);
+        if (!stored) throw notNamed(core, project, name);
         check(stored.metadata.revision);
         const others = [...core.view.all('images', project)].some(
           (one) => one.metadata.name !== name && one.status.digest === stored.status.digest,
@@ -117,6 +116,17 @@ export function createCatalog(core: Core): Catalog {
       return { reference: name, freedBytes: taking > 0 ? 0 : await freed };
     },
   };
+}
+
+/** Of content that has names, one of these is to be given: what is deleted is a name. */
+function notNamed(core: Core, project: string, name: string): SkerryError {
+  const digest = digestIn(name);
+  const names = [...core.view.all('images', project)]
+    .filter(({ status }) => status.digest === digest)
+    .map(({ spec }) => spec.reference);
+  return names.length === 0
+    ? new SkerryError('not_found', `there is no image "${name}" in the project ${project}`)
+    : new SkerryError('request_invalid', `"${name}" is content, not a name: delete ${names.join(' and ')}`);
 }
 
 /** The names of all images that a workload is told to use, and what they stood for when it was accepted. */

@@ -37,6 +37,26 @@ test('an imported file becomes an image of its project, and nothing of the uploa
   });
 });
 
+test('an image is found by name, by tag and by digest, in manifests and by itself; what is deleted is a name', async () => {
+  await importText('version one', 'hello');
+  const { digest } = factsOf('version one');
+  for (const name of ['hello', 'hello:latest', digest, `hello@${digest}`]) {
+    const shown = await harness.client.image.show({ project, name });
+    expect(shown.spec.reference).toBe('hello:latest');
+    const body = workload('a', { runtime: 'container', image: name });
+    const made = await harness.client.workload.put({ project, name: 'a', body });
+    expect(made.status.imageDigest).toBe(digest);
+  }
+  const other = `sha256:${'0'.repeat(64)}`;
+  await expect(harness.client.image.show({ project, name: other })).rejects.toMatchObject({
+    code: 'not_found',
+  });
+  await expect(harness.client.image.delete({ project, name: digest })).rejects.toMatchObject({
+    code: 'request_invalid',
+    message: expect.stringContaining('delete hello:latest'),
+  });
+});
+
 test('a workload keeps the digest that its image stood for; a name that leads elsewhere replaces its guests at the next apply', async () => {
   await importText('version one', 'hello');
   const made = await harness.client.workload.put({

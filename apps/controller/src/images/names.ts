@@ -18,6 +18,12 @@ export function normalReference(reference: string): string {
     : `${reference}:latest`;
 }
 
+/** The content that `sha256:…` or `hello@sha256:…` names; undefined for a name with a tag. */
+export function digestIn(name: string): string | undefined {
+  const wanted = name.slice(name.indexOf('@') + 1);
+  return DIGEST.test(wanted) ? wanted : undefined;
+}
+
 const FITTING: Readonly<Record<RuntimeKind, readonly string[]>> = {
   container: ['container'],
   unikernel: ['unikernel', 'function'],
@@ -62,8 +68,8 @@ export function resolveImage(
   const reference = normalReference(name);
   let image = draft.get('images', project, reference);
   if (!image) {
-    const wanted = name.includes('@') ? name.slice(name.indexOf('@') + 1) : name;
-    if (DIGEST.test(wanted)) for (const one of digests()) if (one.status.digest === wanted) image = one;
+    const wanted = digestIn(name);
+    if (wanted !== undefined) for (const one of digests()) if (one.status.digest === wanted) image = one;
   }
   if (!image) {
     if (runtime === 'sim') return NO_IMAGE;

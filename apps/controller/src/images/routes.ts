@@ -14,7 +14,7 @@ import type { Operations } from '../operations/runner.ts';
 import { keyOf } from '../state/keys.ts';
 import { requireStored } from '../workloads/routes.ts';
 import type { Catalog } from './catalog.ts';
-import { normalReference } from './names.ts';
+import { digestIn, normalReference } from './names.ts';
 import { PULL } from './pull.ts';
 
 export const uploadFolder = (dataDir: string): string => join(dataDir, 'uploads');
@@ -25,12 +25,17 @@ export function imageRoutes(core: Core, catalog: Catalog, operations: Operations
       requireListedProject(core, project);
       return listing(core, 'images', query, context, { project });
     },
-    'image.show': async ({ project, name }) =>
-      requireStored(
+    'image.show': async ({ project, name }) => {
+      const digest = digestIn(name);
+      const named = core.view.get('images', project, normalReference(name));
+      const found =
+        named ?? [...core.view.all('images', project)].find((one) => one.status.digest === digest);
+      return requireStored(
         core,
-        keyOf('images', project, normalReference(name)),
-        `image "${name}" in the project ${project}`,
-      ),
+        keyOf('images', project, found?.metadata.name ?? normalReference(name)),
+        `image "${normalReference(name)}" in the project ${project}`,
+      );
+    },
     async 'image.import'({ project, reference }, { stream, signal }) {
       requireListedProject(core, project);
       if (!stream)

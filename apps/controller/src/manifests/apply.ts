@@ -8,6 +8,9 @@ import { manifestInvalid } from '@skerry/contract/schema';
 import { SkerryError } from '@skerry/model';
 import { deleteAccess, putAccess } from '../access/accept.ts';
 import { type Core, change, planOnce } from '../core.ts';
+import { deleteDevice, putDevice } from '../devices/accept.ts';
+import { checkStreams, requireOfStream } from '../devices/stream-checks.ts';
+import { deleteStream, putStream } from '../devices/streams.ts';
 import { putNode } from '../nodes/accept.ts';
 import { deleteProject, putProject } from '../projects/accept.ts';
 import type { Draft } from '../state/draft.ts';
@@ -25,6 +28,8 @@ const COLLECTION: Readonly<Record<ManifestKind, Collection>> = {
   Node: 'nodes',
   Volume: 'volumes',
   Workload: 'workloads',
+  Device: 'devices',
+  Stream: 'streams',
 };
 /** What others need comes first; deleting goes the other way round. */
 const ORDER: readonly ManifestKind[] = [
@@ -36,6 +41,8 @@ const ORDER: readonly ManifestKind[] = [
   'Node',
   'Volume',
   'Workload',
+  'Device',
+  'Stream',
 ];
 
 interface Resource {
@@ -73,6 +80,10 @@ function putOne(
       return putVolume(draft, world, project!, manifest);
     case 'Workload':
       return putWorkload(draft, world, core.view, project!, manifest);
+    case 'Device':
+      return putDevice(draft, world, project!, manifest);
+    case 'Stream':
+      return putStream(draft, world, project!, manifest);
   }
 }
 
@@ -91,6 +102,10 @@ function deleteOne(
         return deleteVolume(draft, world, core.view, project!, name);
       case 'Workload':
         return deleteWorkload(draft, world, core.view, project!, name);
+      case 'Device':
+        return deleteDevice(draft, world, project!, name);
+      case 'Stream':
+        return deleteStream(draft, world, core.view, project!, name);
       case 'Site':
       case 'AccessPoint':
       case 'Link':
@@ -161,14 +176,31 @@ function planAll(
   return documents.map((document) => results.get(document)!);
 }
 
+/** What is named may stand anywhere in the same file. */
+function requireNamed(draft: Draft, documents: readonly ParsedManifest[]): void {
+  for (const document of documents) {
+    if (document.manifest.kind !== 'Stream') continue;
+    try {
+      requireOfStream(draft, document.project!, document.manifest);
+    } catch (error) {
+      throw located(error, document);
+    }
+  }
+}
+
 async function runAll(
   core: Core,
   documents: readonly ParsedManifest[],
   dryRun: boolean,
   order: readonly ManifestKind[],
   one: One,
+  afterwards?: typeof requireNamed,
 ): Promise<ApplyResult> {
-  const work = (draft: Draft, world: World) => planAll(documents, order, one, draft, world);
+  const work = (draft: Draft, world: World) => {
+    const results = planAll(documents, order, one, draft, world);
+    afterwards?.(draft, documents);
+    return results;
+  };
   if (dryRun) {
     const planned = planOnce(core, true, work, { explains: true });
     planned.release();
@@ -179,12 +211,26 @@ async function runAll(
   return { dryRun, revision, documents: result };
 }
 
-export const applyManifests = (
+export async function applyManifests(
   core: Core,
   documents: readonly ParsedManifest[],
   dryRun: boolean,
-): Promise<ApplyResult> =>
-  runAll(core, documents, dryRun, ORDER, (draft, world, document) => putOne(core, draft, world, document));
+): Promise<ApplyResult> {
+  for (const document of documents) {
+    if (document.manifest.kind !== 'Stream') continue;
+    await checkStreams(document.manifest).catch((error) => {
+      throw located(error, document);
+    });
+  }
+  return runAll(
+    core,
+    documents,
+    dryRun,
+    ORDER,
+    (draft, world, document) => putOne(core, draft, world, document),
+    requireNamed,
+  );
+}
 
 export const deleteManifests = (core: Core, documents: readonly ParsedManifest[]): Promise<ApplyResult> =>
   runAll(core, documents, false, [...ORDER].reverse(), (draft, world, document) =>

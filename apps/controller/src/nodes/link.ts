@@ -13,6 +13,9 @@ import type { Id, Instance, Node } from '@skerry/model';
 import { imagesNeeded, mayMove, parseBytes, SkerryError } from '@skerry/model';
 import type { Sightings } from '../access/sightings.ts';
 import { type Core, change } from '../core.ts';
+import type { DeviceAuthority } from '../devices/authority.ts';
+import { deviceFeed } from '../devices/feed.ts';
+import type { DeviceReports } from '../devices/reports.ts';
 import type { Draft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { newMetadata, same, touched } from '../state/resource.ts';
@@ -22,7 +25,15 @@ import { takenOut } from './join.ts';
 import { grantLeases } from './leases.ts';
 import type { Presence } from './presence.ts';
 
-export function createLink(core: Core, presence: Presence, sightings: Sightings): ControllerLink {
+export interface LinkParts {
+  readonly presence: Presence;
+  readonly sightings: Sightings;
+  readonly deviceAuthority: DeviceAuthority;
+  readonly deviceReports: DeviceReports;
+}
+
+export function createLink(core: Core, parts: LinkParts): ControllerLink {
+  const { presence, sightings, deviceAuthority, deviceReports } = parts;
   const { view } = core;
   const waiting = new Map<string, Set<() => void>>();
   /** Nodes to be told: of this batch; of batches before, and not told yet. */
@@ -106,6 +117,16 @@ export function createLink(core: Core, presence: Presence, sightings: Sightings)
       });
       // The agent forgets the events that it told when this resolves.
       await core.events.flushed();
+    },
+    deviceFeed: (_, since, signal) => deviceFeed(core, since, signal),
+    devices: (node, report) => deviceReports.take(node, report),
+    deviceCertificate: (node, request) => deviceAuthority.sign(node, request),
+    async *deviceCall(_, to, call, signal) {
+      if (call.verb !== 'session-take' && call.verb !== 'session-taken')
+        throw new SkerryError('forbidden', 'a node asks another one for sessions of devices only');
+      const other = core.nodes.get(to);
+      if (!other?.hub) throw new SkerryError('unavailable', `the agent of the node ${to} is not connected`);
+      yield* other.hub(call, signal);
     },
   };
 }

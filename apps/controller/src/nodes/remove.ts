@@ -60,7 +60,7 @@ function requireNothing(node: Node, instances: number, volumes: readonly string[
   if (instances > 0 && !lost)
     throw new SkerryError(
       'in_use',
-      `${name} has ${instances} instances: move them away with \`skerry node drain ${name}\`, or add --force`,
+      `${name} has ${instances} ${instances === 1 ? 'instance: move it' : 'instances: move them'} away with \`skerry node drain ${name}\`, or add --force`,
       { details: { instances } },
     );
   if (volumes.length > 0)

@@ -11,6 +11,10 @@ const link = checkedLink({
   lease: async (_, request) => [{ uid: request.holder as never, forMs: 1 }],
   report: async (_, observed) => void heard.push(observed),
   desired: async function* () {},
+  deviceFeed: async function* () {},
+  deviceCall: async function* () {},
+  deviceCertificate: async () => ({ certificate: '', authority: '' }),
+  devices: async (_, told) => void heard.push(told),
 } as ControllerLink);
 
 const node = {
@@ -50,6 +54,29 @@ test.each([
   ['no list', 'all of them'],
 ])('%s is refused', async (_, instances) => {
   await expect(report(instances as never)).rejects.toMatchObject({ code: 'request_invalid' });
+});
+
+const devices = { devices: [], streams: [], listening: ['mqtts://192.0.2.1:8883'] };
+const device = { project: 'default', name: 'd', connected: true, seenAgoMs: 5 };
+
+test('what a node tells of devices goes through, and so do its questions', async () => {
+  expect(link.deviceFeed).toBeDefined();
+  expect(link.deviceCall).toBeDefined();
+  expect(link.deviceCertificate).toBeDefined();
+  await link.devices!('north', { ...devices, devices: [device] });
+  expect(heard.at(-1)).toMatchObject({ devices: [device] });
+});
+
+test.each([
+  ['no list of devices', { ...devices, devices: 'all' }],
+  ['a device without a name', { ...devices, devices: [{ ...device, name: '' }] }],
+  [
+    'a reported state that is text',
+    { ...devices, devices: [{ ...device, reported: { version: 1, state: 'x' } }] },
+  ],
+  ['an URL without end', { ...devices, listening: ['m'.repeat(1000)] }],
+])('a report of devices with %s is refused', async (_, value) => {
+  await expect(link.devices!('north', value as never)).rejects.toMatchObject({ code: 'request_invalid' });
 });
 
 test.each([

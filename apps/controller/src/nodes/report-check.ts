@@ -72,6 +72,48 @@ const Sightings = Type.Array(
   { maxItems: 1000 },
 );
 
+const Name = Type.String({ minLength: 1, maxLength: 63 });
+const Count = Type.Number({ minimum: 0 });
+const Devices = Type.Object({
+  fresh: Type.Optional(Type.Boolean()),
+  devices: Type.Array(
+    Type.Object({
+      project: Name,
+      name: Name,
+      connected: Type.Boolean(),
+      seenAgoMs: Type.Number({ minimum: 0, maximum: 8.64e15 }),
+      reported: Type.Optional(
+        Type.Object({
+          version: Type.Integer({ minimum: 0 }),
+          state: Type.Record(Type.String(), Type.Unknown()),
+        }),
+      ),
+    }),
+    { maxItems: 100_000 },
+  ),
+  streams: Type.Array(
+    Type.Object({
+      ...{
+        project: Name,
+        name: Name,
+        received: Count,
+        sent: Count,
+        waiting: Count,
+        dropped: Count,
+        refused: Count,
+      },
+      failing: Type.Optional(Text),
+    }),
+    { maxItems: 100_000 },
+  ),
+  enrol: Type.Optional(
+    Type.Array(Type.Object({ project: Name, name: Name, fingerprint: Type.String({ maxLength: 128 }) }), {
+      maxItems: 10_000,
+    }),
+  ),
+  listening: Type.Array(Type.String({ maxLength: 512 }), { maxItems: 1000 }),
+});
+
 /** Errors: request_invalid. */
 function check(schema: TSchema, value: unknown, what: string): void {
   if (validatorOf(schema).Check(value)) return;
@@ -102,4 +144,19 @@ export const checkedLink = (link: ControllerLink): ControllerLink => ({
     check(Sightings, sightings, 'what was seen');
     await link.sighted(node, sightings);
   },
+  ...(link.deviceFeed && {
+    deviceFeed: (node, since, signal) => link.deviceFeed!(node, since, signal),
+  }),
+  ...(link.devices && {
+    async devices(node, report) {
+      check(Devices, report, 'a report of devices');
+      await link.devices!(node, report);
+    },
+  }),
+  ...(link.deviceCall && {
+    deviceCall: (node, to, call, signal) => link.deviceCall!(node, to, call, signal),
+  }),
+  ...(link.deviceCertificate && {
+    deviceCertificate: (node, request) => link.deviceCertificate!(node, request),
+  }),
 });

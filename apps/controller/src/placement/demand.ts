@@ -1,14 +1,15 @@
 /** At which sites a workload with `replicas.perSite` is wanted, by what is stored and where there is room. Reads, writes nothing. */
-import { type PerSite, parseMillis, type WorkloadSpec } from '@skerry/model';
+import { type PerSite, parseMillis } from '@skerry/model';
 import { type Demand, sitesByDemand } from '@skerry/placement';
 import { drafted } from '../access/kinds.ts';
+import { placesOfDevices } from '../devices/place.ts';
 import type { Draft } from '../state/draft.ts';
 import type { View } from '../state/view.ts';
 import type { Placement } from './place.ts';
 import { type Asked, fits, requestOf } from './request.ts';
 
-/** Access points with clients that the workload is near to; with no `near`, with any clients. */
-function accessPointsOf(draft: Draft, view: View, { placement }: WorkloadSpec): Set<string> {
+/** Access points with clients, and places of devices, that the workload is near to; with no `near`, with any clients. */
+function accessPointsOf(draft: Draft, view: View, { project, spec: { placement } }: Asked): Set<string> {
   const found = new Set<string>();
   const near = placement?.near;
   for (const { metadata, spec } of drafted(draft, view, 'clients')) {
@@ -20,6 +21,8 @@ function accessPointsOf(draft: Draft, view: View, { placement }: WorkloadSpec): 
       (near.clients !== undefined && fits(metadata.labels, near.clients));
     if (isMeant) found.add(attachedTo);
   }
+  if (near?.devices)
+    for (const place of placesOfDevices(draft, view, project, near.devices)) found.add(place);
   return found;
 }
 
@@ -48,7 +51,7 @@ export function demandOf(
   return sitesByDemand(
     { topology, fleet: live.fleet },
     {
-      accessPoints: accessPointsOf(draft, view, asked.spec),
+      accessPoints: accessPointsOf(draft, view, asked),
       ...(bound !== undefined && { maxLatencyMs: parseMillis(bound) }),
       takes,
     },

@@ -4,9 +4,10 @@
  * for all workloads, by itself for those that ask for it.
  */
 import type { Rebalance } from '@skerry/contract';
-import { asSkerryError, type Instance, perSiteOf, type Workload } from '@skerry/model';
+import { asSkerryError, type Device, type Instance, perSiteOf, type Workload } from '@skerry/model';
 import { createRebalancer, type Movable, REBALANCE_DEFAULTS, type Rebalancer } from '@skerry/placement';
 import { type Core, change } from '../core.ts';
+import { hasMoved } from '../devices/place.ts';
 import { createDraft } from '../state/draft.ts';
 import { keyOf } from '../state/keys.ts';
 import { touched } from '../state/resource.ts';
@@ -118,6 +119,8 @@ export function createRebalancing(core: Core): Rebalancing {
     if (collection === 'nodes') {
       const [was, is] = [before, after] as { status?: { phase?: string } }[];
       if (was?.status?.phase === is?.status?.phase) return;
+    } else if (collection === 'devices') {
+      if (!hasMoved(...([before, after] as [Device | undefined, Device | undefined]))) return;
     } else if (!['sites', 'access-points', 'links', 'clients', 'workloads'].includes(collection)) return;
     lookIn(SETTLE_MS);
   });

@@ -4,6 +4,7 @@ import { parseMillis, type WorkloadSpec } from '@skerry/model';
 import type { Near, PlaceRequest } from '@skerry/placement';
 import { drafted } from '../access/kinds.ts';
 import { cpusOf, diskOf, memoryOf, publishedPorts } from '../admission/claim.ts';
+import { placesOfDevices } from '../devices/place.ts';
 import type { Draft } from '../state/draft.ts';
 import type { View } from '../state/view.ts';
 
@@ -32,10 +33,15 @@ export const fits = (labels: Readonly<Record<string, string>>, wanted: Readonly<
   Object.entries(wanted).every(([key, value]) => labels[key] === value);
 
 /**
- * The access points that it is to be near, each with the number of clients that speak for it; one that is named counts
+ * The access points, and sites of devices, that it is to be near, each with the number of clients and devices that speak for it; one that is named counts
  * once. Errors: manifest_invalid for an access point that does not exist.
  */
-export function nearOf(draft: Draft, view: View, placement: PlacementSpec | undefined): Near[] {
+export function nearOf(
+  draft: Draft,
+  view: View,
+  project: string,
+  placement: PlacementSpec | undefined,
+): Near[] {
   const weights = new Map<string, number>();
   const add = (accessPoint: string) => weights.set(accessPoint, (weights.get(accessPoint) ?? 0) + 1);
   for (const [at, name] of (placement?.near?.accessPoints ?? []).entries()) {
@@ -49,6 +55,8 @@ export function nearOf(draft: Draft, view: View, placement: PlacementSpec | unde
   if (clients)
     for (const { metadata, spec } of drafted(draft, view, 'clients'))
       if (spec.attachedTo !== undefined && fits(metadata.labels, clients)) add(spec.attachedTo);
+  const devices = placement?.near?.devices;
+  if (devices) for (const place of placesOfDevices(draft, view, project, devices)) add(place);
   return [...weights].map(([accessPoint, weight]) => ({ accessPoint, weight }));
 }
 
@@ -70,7 +78,7 @@ export function requestOf(draft: Draft, view: View, asked: Asked): PlaceRequest 
     memoryBytes: memoryOf(spec),
     diskBytes: diskOf(spec),
     ports: publishedPorts(spec),
-    near: site === undefined ? nearOf(draft, view, placement) : [],
+    near: site === undefined ? nearOf(draft, view, project, placement) : [],
     nodeSelector: selector,
     affinity: groupTerms(project, placement?.affinity),
     antiAffinity: groupTerms(project, placement?.antiAffinity),

@@ -11,7 +11,14 @@ import type { Accepted } from '../workloads/accept.ts';
 import type { World } from '../workloads/converge.ts';
 
 export const DEFAULT_PROJECT = 'default';
-const CONTENTS = ['workloads', 'instances', 'volumes', 'images'] as const satisfies Collection[];
+const CONTENTS = [
+  'workloads',
+  'instances',
+  'volumes',
+  'images',
+  'devices',
+  'streams',
+] as const satisfies Collection[];
 
 export function putProject(
   draft: Draft,

@@ -13,6 +13,13 @@ export type Collection =
   | 'access-points'
   | 'links'
   | 'clients'
+  | 'devices'
+  | 'device-secrets'
+  | 'device-desired'
+  | 'device-reported'
+  | 'device-authorities'
+  | 'streams'
+  | 'stream-secrets'
   | 'operations';
 
 export const RESOURCES = '/resources/';

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type {
   AccessPoint,
   Client,
+  Device,
   Image,
   Instance,
   Link,
@@ -13,11 +14,19 @@ import type {
   Operation,
   Project,
   Site,
+  Stream,
   Volume,
   Workload,
 } from '@skerry/model';
 import { SkerryError } from '@skerry/model';
 import type { Revision, Store, WatchBatch } from '@skerry/store';
+import type {
+  DesiredShadow,
+  DeviceSecrets,
+  OwnAuthority,
+  ReportedShadow,
+  StreamSecrets,
+} from '../devices/stored.ts';
 import type { Logger } from '../logger.ts';
 import { createGroups } from './groups.ts';
 import { type Collection, keyOf, partsOf, prefixOf, RESOURCES } from './keys.ts';
@@ -62,6 +71,13 @@ export interface Kinds {
   'access-points': AccessPoint;
   links: Link;
   clients: Client;
+  devices: Device;
+  'device-secrets': DeviceSecrets;
+  'device-desired': DesiredShadow;
+  'device-reported': ReportedShadow;
+  'device-authorities': OwnAuthority;
+  streams: Stream;
+  'stream-secrets': StreamSecrets;
   operations: Operation;
 }
 

@@ -3,6 +3,7 @@ import type { Step } from '@skerry/contract';
 import type { WorkloadManifest } from '@skerry/contract/schema';
 import { manifestInvalid } from '@skerry/contract/schema';
 import { furtherDigests, SkerryError, sameFurther, type Workload, withoutFurther } from '@skerry/model';
+import { refuseGuestOfStream } from '../devices/stream-checks.ts';
 import { type Conditions, requireConditions } from '../http/conditions.ts';
 import { CDROM, INITRD, kernelFor, type Place, resolveImage } from '../images/names.ts';
 import { refuseDeleted, requireProject } from '../manifests/guards.ts';
@@ -132,6 +133,7 @@ export function deleteWorkload(
   const stored = requireWorkload(draft, project, name);
   requireConditions(conditions, stored.metadata.revision, `the workload ${name}`);
   if (stored.metadata.deletedAt) return { outcome: 'unchanged', resource: stored, steps: [] };
+  refuseGuestOfStream(draft, view, project, name);
   const metadata = { ...touched(stored.metadata, world.now, { spec: true }), deletedAt: world.now };
   const workload: Workload = { ...stored, metadata };
   const { steps, workload: left } = converge(draft, stored, workload, view.instancesOf(project, name), world);

@@ -4,6 +4,7 @@
  */
 import { type Instance, type Node, perSiteOf, type Workload } from '@skerry/model';
 import { type Core, change } from '../core.ts';
+import { hasMoved } from '../devices/place.ts';
 import { contentsOf } from '../projects/accept.ts';
 import { keyOf } from '../state/keys.ts';
 import { same } from '../state/resource.ts';
@@ -76,6 +77,11 @@ export function createReconciler(core: Core): Reconciler {
         const { before, after } = one as Change<'clients'>;
         const stayed = before?.spec.attachedTo === after?.spec.attachedTo;
         if (!stayed || !same(before?.metadata.labels, after?.metadata.labels)) clientsDue = true;
+        break;
+      }
+      case 'devices': {
+        const { before, after } = one as Change<'devices'>;
+        if (hasMoved(before, after)) clientsDue = true;
         break;
       }
       case 'sites':
