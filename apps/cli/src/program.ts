@@ -3,6 +3,8 @@ import { Command, Option } from 'commander';
 import { registerAccessNetwork } from './commands/access-network.ts';
 import { registerApply } from './commands/apply.ts';
 import { registerCompletion } from './commands/completion.ts';
+import { registerDevice } from './commands/device.ts';
+import { registerDoctor } from './commands/doctor.ts';
 import { registerEvent } from './commands/event.ts';
 import { registerFunction } from './commands/function.ts';
 import { registerImage } from './commands/image.ts';
@@ -11,10 +13,13 @@ import { registerNode } from './commands/node.ts';
 import { registerOperation } from './commands/operation.ts';
 import { registerProject } from './commands/project.ts';
 import { registerRebalance } from './commands/rebalance.ts';
+import { registerSeries } from './commands/series.ts';
 import { registerServer } from './commands/server.ts';
+import { registerStream } from './commands/stream.ts';
 import { registerVolume } from './commands/volume.ts';
 import { registerWorkload } from './commands/workload.ts';
 import { createContext } from './context.ts';
+import { addExamples } from './examples.ts';
 import { VERSION } from './version.ts';
 
 export function createProgram(): Command {
@@ -23,19 +28,31 @@ export function createProgram(): Command {
     .version(VERSION)
     .exitOverride()
     .showHelpAfterError('(see skerry --help)')
-    .addOption(new Option('--data <dir>', 'data folder').env('SKERRY_DATA').default('/var/lib/skerry'))
+    .addOption(
+      new Option('--data <dir>', 'data folder of the program on this machine')
+        .env('SKERRY_DATA')
+        .default('/var/lib/skerry'),
+    )
     .addOption(
       new Option('--server <url>', 'HTTPS address of a controller, in place of the data folder’s socket').env(
         'SKERRY_SERVER',
       ),
     )
-    .addOption(new Option('--project <name>', 'project').env('SKERRY_PROJECT').default('default'))
     .addOption(
-      new Option('-o, --output <format>', 'output').choices(['table', 'json', 'yaml']).default('table'),
+      new Option('--project <name>', 'the project whose workloads, volumes and images are meant')
+        .env('SKERRY_PROJECT')
+        .default('default'),
     )
-    .option('-q, --quiet', 'say only what was asked for', false);
+    .addOption(
+      new Option('-o, --output <format>', 'how results are written')
+        .choices(['table', 'json', 'yaml'])
+        .default('table'),
+    )
+    .option('-q, --quiet', 'say only what was asked for')
+    .configureHelp({ showGlobalOptions: true });
   const context = createContext(program);
   registerServer(program, context);
+  registerDoctor(program, context);
   registerApply(program, context);
   registerWorkload(program, context);
   registerFunction(program, context);
@@ -43,11 +60,15 @@ export function createProgram(): Command {
   registerVolume(program, context);
   registerNode(program, context);
   registerAccessNetwork(program, context);
+  registerDevice(program, context);
+  registerStream(program, context);
   registerLab(program, context);
   registerRebalance(program, context);
   registerProject(program, context);
   registerOperation(program, context);
   registerEvent(program, context);
+  registerSeries(program, context);
   registerCompletion(program, context);
+  addExamples(program);
   return program;
 }

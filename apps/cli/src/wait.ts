@@ -2,6 +2,9 @@
 import type { Client } from '@skerry/contract';
 import { countsOf, type Instance, perSiteOf, SkerryError, type Workload } from '@skerry/model';
 
+/** What Ctrl-C leaves behind while somebody waits. */
+export const GOES_ON = 'what was asked for goes on: skerry workload list';
+
 export interface WaitOptions {
   readonly limitMs: number;
   readonly onChange?: (text: string) => void;

@@ -2,7 +2,7 @@
 import type { Latency } from '@skerry/contract';
 import type { AccessPoint, Client, Link, Location, Site } from '@skerry/model';
 import { formatMillis } from '@skerry/model';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { age } from '../durations.ts';
 import { readTextFile } from '../read-file.ts';
@@ -99,10 +99,12 @@ function register<T>(program: Command, context: Context, group: Group, about: st
     .argument('<name...>')
     .action((names: string[]) =>
       context.withClient(async (client) => {
+        const gone: { kind: string; name: string; outcome: string }[] = [];
         for (const name of names) {
-          await client[group].delete({ name });
-          context.output.say(`${group}/${name} deleted`);
+          const { kind } = await client[group].delete({ name });
+          gone.push({ kind, name, outcome: 'deleted' });
         }
+        await context.output.done(gone, gone.map(({ name }) => `${group}/${name} deleted`).join('\n'));
       }),
     );
   return command;
@@ -120,7 +122,9 @@ export function registerAccessNetwork(program: Command, context: Context): void 
     .command('import')
     .description('make access points, sites and links of a GeoJSON or CSV list, all or none')
     .argument('<file>', 'the list, or - for standard input')
-    .option('--format <format>', 'geojson or csv; default: by the end of the file’s name')
+    .addOption(
+      new Option('--format <format>', 'default: by the end of the file’s name').choices(['geojson', 'csv']),
+    )
     .option('--nearest-site', 'link each access point that names no site to the nearest one')
     .option('--dry-run', 'tell what would be made, and make nothing')
     .action((file: string, options: ImportOptions) =>

@@ -3,9 +3,10 @@ import type { ApplyResult, Client } from '@skerry/contract';
 import { SkerryError } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
-import { durationOption } from '../durations.ts';
+import { kindWord } from '../names.ts';
+import { timeoutOption } from '../option-values.ts';
 import { readTextFile } from '../read-file.ts';
-import { describePending, isReady, waitForWorkloads } from '../wait.ts';
+import { describePending, GOES_ON, isReady, waitForWorkloads } from '../wait.ts';
 
 interface FileOptions {
   readonly file: string[];
@@ -42,7 +43,7 @@ async function sendFiles(
 function describe(result: ApplyResult): string {
   return result.documents
     .flatMap((document) => [
-      `${document.kind.toLowerCase()}/${document.name} ${document.outcome}`,
+      `${kindWord(document.kind)}/${document.name} ${document.outcome}`,
       ...document.steps.flatMap((step) => [
         `  ${step.action.padEnd(8)} ${step.text}`,
         ...(step.why ?? []).map((line) => `           ${line}`),
@@ -72,7 +73,7 @@ export function registerApply(program: Command, context: Context): void {
 
   manifestCommand('apply', 'make all that the manifest describes, or none of it')
     .option('--wait', 'wait until the workloads are ready')
-    .option('--timeout <duration>', 'for --wait', durationOption, 120_000)
+    .addOption(timeoutOption('for --wait', '2m'))
     .action(async (options: FileOptions) => {
       await context.withClient(async (client) => {
         const result = await sendFiles(context, client, options.file, (c, body) =>
@@ -80,7 +81,7 @@ export function registerApply(program: Command, context: Context): void {
         );
         if (options.wait) {
           for (const [project, names] of workloadsByProject(result)) {
-            const progress = context.progress(`waiting for ${names.join(', ')}`);
+            const progress = context.progress(`waiting for ${names.join(', ')}`, GOES_ON);
             const ready = (all: ReadonlyMap<string, Parameters<typeof isReady>[0]>) =>
               names.every((name) => isReady(all.get(name)));
             await waitForWorkloads(client, project, ready, describePending(names), {
@@ -106,7 +107,7 @@ export function registerApply(program: Command, context: Context): void {
 
   manifestCommand('delete', 'delete what the manifest names, and wait until it is gone')
     .option('--no-wait', 'do not wait')
-    .option('--timeout <duration>', 'how long to wait', durationOption, 120_000)
+    .addOption(timeoutOption('how long to wait', '2m'))
     .action(async (options: FileOptions) => {
       await context.withClient(async (client) => {
         const result = await sendFiles(context, client, options.file, (c, body) =>
@@ -128,7 +129,7 @@ export async function waitUntilGone(
   names: readonly string[],
   limitMs: number,
 ): Promise<void> {
-  const progress = context.progress(`deleting ${names.join(', ')}`);
+  const progress = context.progress(`deleting ${names.join(', ')}`, GOES_ON);
   const left = (all: ReadonlyMap<string, unknown>) => names.filter((name) => all.has(name));
   try {
     await waitForWorkloads(

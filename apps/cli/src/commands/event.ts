@@ -2,6 +2,8 @@
 import type { Event } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
+import { kindWord } from '../names.ts';
+import { countOption } from '../option-values.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
 
 const COLUMNS: Column<Event>[] = [
@@ -9,7 +11,7 @@ const COLUMNS: Column<Event>[] = [
   { title: 'AT', value: (row) => row.at },
   { title: 'TYPE', value: (row) => row.type },
   { title: 'REASON', value: (row) => row.reason },
-  { title: 'ABOUT', value: (row) => `${row.about.kind.toLowerCase()}/${row.about.name}` },
+  { title: 'ABOUT', value: (row) => `${kindWord(row.about.kind)}/${row.about.name}` },
   { title: 'MESSAGE', value: (row) => row.message },
 ];
 
@@ -23,7 +25,7 @@ export function registerEvent(program: Command, context: Context): void {
   const event = program.command('event').alias('events').description('what happened');
   const filters = (command: Command) =>
     command
-      .option('--since <sequence>', 'only those after this number', Number)
+      .option('--since <sequence>', 'only those after this number', countOption)
       .option('--name <name>', 'only about this resource')
       .option('--kind <kind>', 'only about this kind, such as Instance');
   const query = ({ since, name, kind }: EventOptions) => ({
@@ -47,12 +49,11 @@ export function registerEvent(program: Command, context: Context): void {
       let heading = true;
       for await (const message of client.watch('event.list', query(options), { signal: stop.signal })) {
         if (message.type !== 'put') continue;
-        if (context.output.format !== 'table') process.stdout.write(`${JSON.stringify(message.object)}\n`);
-        else {
-          const text = formatTable([message.object], COLUMNS);
-          process.stdout.write(`${heading ? text : text.split('\n')[1]}\n`);
-          heading = false;
-        }
+        await context.output.each(message.object, (one) => {
+          const text = formatTable([one], COLUMNS);
+          return heading ? text : text.split('\n')[1]!;
+        });
+        heading = false;
       }
     }),
   );

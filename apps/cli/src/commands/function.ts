@@ -3,9 +3,10 @@ import { basename } from 'node:path';
 import { countsOf, SkerryError, type Workload } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
-import { age, durationOption } from '../durations.ts';
+import { age } from '../durations.ts';
+import { portOption, sizeOption, someOption, timeoutOption } from '../option-values.ts';
 import { readTextFile } from '../read-file.ts';
-import { describePending, isReady, waitForWorkloads } from '../wait.ts';
+import { describePending, GOES_ON, isReady, waitForWorkloads } from '../wait.ts';
 
 /** Errors of the source name the user's file. */
 export async function withFile<T>(file: string, request: () => Promise<T>): Promise<T> {
@@ -31,11 +32,11 @@ export function registerFunction(program: Command, context: Context): void {
     .description('make a workload of a function')
     .argument('<name>')
     .requiredOption('--from <file>', 'source: .js or .ts')
-    .option('--replicas <count>', 'instances', Number)
-    .option('--memory <size>', 'memory of each guest')
-    .option('--publish <port>', 'a port of the node that leads to it', Number)
+    .option('--replicas <count>', 'instances', someOption)
+    .option('--memory <size>', 'memory of each guest, such as 16MiB', sizeOption)
+    .option('--publish <port>', 'a port of the node that leads to it', portOption)
     .option('--wait', 'wait until it is ready')
-    .option('--timeout <duration>', 'for --wait', durationOption, 60_000)
+    .addOption(timeoutOption('for --wait', '1m'))
     .action(
       (
         name: string,
@@ -63,7 +64,7 @@ export function registerFunction(program: Command, context: Context): void {
             client.function.create({ project: context.project, body }),
           );
           if (options.wait) {
-            const progress = context.progress(`starting ${name}`);
+            const progress = context.progress(`starting ${name}`, GOES_ON);
             await waitForWorkloads(
               client,
               context.project,

@@ -5,7 +5,7 @@ import { formatBytes, type Image, SkerryError } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age } from '../durations.ts';
-import { readTextFile } from '../read-file.ts';
+import { readTextFile, whyUnread } from '../read-file.ts';
 import type { Column } from '../terminal/table.ts';
 import { withFile } from './function.ts';
 import { followOperation } from './operation.ts';
@@ -31,9 +31,7 @@ async function contentOf(
     about = statSync(path);
     if (!about.isFile() && !about.isDirectory()) throw new Error('it is neither a file nor a folder');
   } catch (cause) {
-    throw new SkerryError('request_invalid', `${path} can not be read: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new SkerryError('request_invalid', `${path} can not be read: ${whyUnread(cause)}`, { cause });
   }
   const name = basename(resolve(path));
   if (about.isFile()) {
@@ -143,10 +141,15 @@ export function registerImage(program: Command, context: Context): void {
     .argument('<name...>')
     .action((names: string[]) =>
       context.withClient(async (client) => {
+        const gone: { kind: string; name: string; outcome: string; freedBytes: number }[] = [];
         for (const name of names) {
           const { freedBytes } = await client.image.delete({ project: context.project, name });
-          context.output.say(`image/${name} deleted, ${formatBytes(freedBytes)} freed`);
+          gone.push({ kind: 'Image', name, outcome: 'deleted', freedBytes });
         }
+        await context.output.done(
+          gone,
+          gone.map((one) => `image/${one.name} deleted, ${formatBytes(one.freedBytes)} freed`).join('\n'),
+        );
       }),
     );
 }

@@ -1,22 +1,16 @@
 /** lab: an edge emulated on this machine, with real agents, real guests and real packets. */
 import { resolve } from 'node:path';
 import type { LabFolder, VerbOptions } from '@skerry/lab';
-import { formatMillis, parseBandwidth } from '@skerry/model';
+import { formatMillis } from '@skerry/model';
 import { type Command, Option } from 'commander';
 import type { Context } from '../context.ts';
-import { durationOption } from '../durations.ts';
+import { bandwidthOption, durationOption, lossOption, timeoutOption } from '../option-values.ts';
 import { describePending, isReady, waitForWorkloads } from '../wait.ts';
 
 interface LabOptions {
   readonly labs: string;
   readonly lab?: string;
 }
-
-const lossOption = (text: string): number => {
-  const share = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text);
-  if (!(share >= 0 && share <= 1)) throw new Error('a share of the packets: 0.3 or 30%');
-  return share;
-};
 
 export function registerLab(program: Command, context: Context): void {
   const lab = program
@@ -48,7 +42,7 @@ export function registerLab(program: Command, context: Context): void {
       'a Lab, with its Sites, AccessPoints, Links and Clients, and whatever else is to be applied',
     )
     .option('--wait', 'wait until the workloads are ready')
-    .option('--timeout <duration>', 'for --wait', durationOption, 120_000)
+    .addOption(timeoutOption('for --wait', '2m'))
     .action(async (file: string, { wait, timeout }: { wait?: boolean; timeout: number }) => {
       const room = await import('@skerry/lab');
       const progress = context.progress('reading the file');
@@ -58,8 +52,11 @@ export function registerLab(program: Command, context: Context): void {
         return room.labUp({ labsDir: labsDir(), file, programs, signal, onStep: progress.update });
       }).finally(progress.end);
       if (wait) await waitForAll(context, room.controllerDataDir(folder), timeout);
-      context.output.say(
-        `the lab ${room.requireLab(folder).name} is up after ${formatMillis(performance.now() - begun)}; its controller: skerry --data ${room.controllerDataDir(folder)}`,
+      const { name, id } = room.requireLab(folder);
+      const tookMs = performance.now() - begun;
+      await context.output.done(
+        { name, id, tookMs, controllerDataDir: room.controllerDataDir(folder) },
+        `the lab ${name} is up after ${formatMillis(tookMs)}; its controller: skerry --data ${room.controllerDataDir(folder)}`,
       );
     });
 
@@ -93,11 +90,14 @@ export function registerLab(program: Command, context: Context): void {
       const name = labName();
       const known = room.listLabs(labsDir());
       if (known.length === 0 || (name !== undefined && !known.includes(name)))
-        return context.output.say(name === undefined ? 'no lab is up' : `there is no lab ${name}`);
+        return context.output.done(
+          { removed: [] },
+          name === undefined ? 'no lab is up' : `there is no lab ${name}`,
+        );
       await onLab(async ({ folder, signal }) => {
         const progress = context.progress('removing everything');
         await room.labDown({ folder, signal }).finally(progress.end);
-        context.output.say(`removed all of ${folder.path}`);
+        await context.output.done({ removed: [folder.path] }, `removed all of ${folder.path}`);
       });
     });
 
@@ -125,9 +125,7 @@ export function registerLab(program: Command, context: Context): void {
 
   lab
     .command('exec')
-    .description(
-      'run a command on a client or a node, or in the network of a site or access point: skerry lab exec phone-1 -- curl http://hello.default.edge',
-    )
+    .description('run a command on a client or a node, or in the network of a site or access point')
     .argument('<name>')
     .argument('<command...>')
     .action((name: string, command: string[]) =>
@@ -166,18 +164,21 @@ export function registerLab(program: Command, context: Context): void {
     .action((link: string, { from }: { from?: string }) =>
       onLab(async (verb, room) => {
         await room.cutLink(verb, link, from);
-        context.output.say(from === undefined ? `${link} is cut` : `${link} carries nothing from ${from}`);
+        await context.output.done(
+          { link, state: 'cut', from: from ?? null },
+          from === undefined ? `${link} is cut` : `${link} carries nothing from ${from}`,
+        );
       }),
     );
   onLink('heal', 'the link carries packets again').action((link: string) =>
     onLab(async (verb, room) => {
       await room.healLink(verb, link);
-      context.output.say(`${link} is whole`);
+      await context.output.done({ link, state: 'whole' }, `${link} is whole`);
     }),
   );
   onLink('change', 'another latency, bandwidth or loss, while packets go')
     .option('--latency <duration>', 'one way', durationOption)
-    .option('--bandwidth <rate>', 'such as 100Mbit', (text) => parseBandwidth(text) as number)
+    .option('--bandwidth <rate>', 'such as 100Mbit', bandwidthOption)
     .option('--loss <share>', 'such as 0.3 or 30%', lossOption)
     .action((link: string, wish: { latency?: number; bandwidth?: number; loss?: number }) =>
       onLab(async (verb, room) => {
@@ -186,7 +187,7 @@ export function registerLab(program: Command, context: Context): void {
           ...(wish.bandwidth === undefined ? {} : { bandwidthBps: wish.bandwidth }),
           ...(wish.loss === undefined ? {} : { loss: wish.loss }),
         });
-        context.output.say(`${link} is changed`);
+        await context.output.done({ link, ...wish }, `${link} is changed`);
       }),
     );
 
@@ -199,7 +200,7 @@ export function registerLab(program: Command, context: Context): void {
     .action((node: string) =>
       onLab(async (verb, room) => {
         await room.crashNode(verb, node);
-        context.output.say(`${node} has no power`);
+        await context.output.done({ node, power: false }, `${node} has no power`);
       }),
     );
   lab
@@ -209,7 +210,7 @@ export function registerLab(program: Command, context: Context): void {
     .action((node: string) =>
       onLab(async (verb, room) => {
         await room.startNode(verb, node);
-        context.output.say(`${node} is on`);
+        await context.output.done({ node, power: true }, `${node} is on`);
       }),
     );
 }

@@ -2,7 +2,7 @@
 import { formatBytes, type Node } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
-import { durationOption } from '../durations.ts';
+import { timeoutOption } from '../option-values.ts';
 import type { Column } from '../terminal/table.ts';
 
 const COLUMNS: Column<Node>[] = [
@@ -32,10 +32,13 @@ const TOKEN_COLUMNS: Column<ShownToken>[] = [
 ];
 
 export function registerNode(program: Command, context: Context): void {
-  const node = program.command('node').alias('nodes').description('machines');
+  const node = program
+    .command('node')
+    .alias('nodes')
+    .description('machines that run guests, and the tokens with which they join');
   node
     .command('list')
-    .description('nodes')
+    .description('nodes, and what of them is taken')
     .action(() =>
       context.withClient(async (client) => {
         const { items } = await client.node.list();
@@ -60,14 +63,25 @@ export function registerNode(program: Command, context: Context): void {
     .description('move its instances to other nodes, one of a workload at a time; it takes no new ones')
     .argument('<name>')
     .option('--wait', 'until those that can be elsewhere are')
-    .option('--timeout <duration>', 'how long to wait', durationOption, 300_000)
+    .addOption(timeoutOption('how long to wait', '5m'))
     .action((name: string, options: { wait?: boolean; timeout: number }) =>
       context.withClient(async (client) => {
         await client.node.drain({ name });
-        if (!options.wait) return context.output.say(`the instances of ${name} are moved away`);
+        if (!options.wait)
+          return context.output.done(
+            { node: name, drained: 'asked' },
+            `the instances of ${name} are moved away`,
+          );
+        const progress = context.progress(
+          `moving the instances of ${name} away`,
+          'the node goes on being drained',
+        );
         const { waitForDrained } = await import('../wait-drained.ts');
-        const stay = await waitForDrained(client, name, options.timeout);
-        context.output.say(stay.length === 0 ? `${name} has no instances` : `of ${name}, ${stay.join('; ')}`);
+        const stay = await waitForDrained(client, name, options.timeout).finally(progress.end);
+        await context.output.done(
+          { node: name, drained: stay.length === 0, stay },
+          stay.length === 0 ? `${name} has no instances` : `of ${name}, ${stay.join('; ')}`,
+        );
       }),
     );
   node
@@ -77,7 +91,7 @@ export function registerNode(program: Command, context: Context): void {
     .action((name: string) =>
       context.withClient(async (client) => {
         await client.node.undrain({ name });
-        context.output.say(`${name} takes instances again`);
+        await context.output.done({ node: name, drained: false }, `${name} takes instances again`);
       }),
     );
   node
@@ -88,7 +102,7 @@ export function registerNode(program: Command, context: Context): void {
     .action((name: string, options: { force?: boolean }) =>
       context.withClient(async (client) => {
         await client.node.delete({ name, ...(options.force ? { force: true } : {}) });
-        context.output.say(`${name} was taken out`);
+        await context.output.done({ kind: 'Node', name, outcome: 'deleted' }, `${name} was taken out`);
       }),
     );
   node
@@ -98,7 +112,7 @@ export function registerNode(program: Command, context: Context): void {
       '--name <name>',
       'what the node is to be called; also: which node a new machine takes the place of',
     )
-    .option('--valid <duration>', 'how long it is good', durationOption, 3_600_000)
+    .addOption(timeoutOption('how long it is good', '1h', '--valid'))
     .option('--address <host:port>', 'where that machine finds this controller; default: where it listens')
     .action((options: { name?: string; valid: number; address?: string }) =>
       context.withClient(async (client) => {
@@ -128,7 +142,10 @@ export function registerNode(program: Command, context: Context): void {
     .action((id: string) =>
       context.withClient(async (client) => {
         await client.node.revoke({ id });
-        context.output.say(`token ${id} is good for nothing any more`);
+        await context.output.done(
+          { token: id, outcome: 'revoked' },
+          `token ${id} is good for nothing any more`,
+        );
       }),
     );
 }

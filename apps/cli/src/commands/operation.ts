@@ -4,7 +4,7 @@ import { ERRORS, type ErrorCode, type Operation, SkerryError } from '@skerry/mod
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age } from '../durations.ts';
-import type { Column } from '../terminal/table.ts';
+import { type Column, formatTable } from '../terminal/table.ts';
 
 const percent = (progress: number | undefined) =>
   progress === undefined ? undefined : `${Math.round(progress * 100)}%`;
@@ -64,7 +64,7 @@ export function registerOperation(program: Command, context: Context): void {
     .action((name: string) =>
       context.withClient(async (client) => {
         const found = await client.operation.show({ name });
-        await context.output.list([found], COLUMNS, '');
+        await context.output.one(found, (value) => formatTable([value], COLUMNS));
       }),
     );
   operation
@@ -74,7 +74,10 @@ export function registerOperation(program: Command, context: Context): void {
     .action((name: string) =>
       context.withClient(async (client) => {
         await client.operation.cancel({ name });
-        context.output.say(`operation/${name} cancelled`);
+        await context.output.done(
+          { kind: 'Operation', name, outcome: 'cancelled' },
+          `operation/${name} cancelled`,
+        );
       }),
     );
 }

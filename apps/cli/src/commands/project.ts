@@ -3,7 +3,7 @@ import type { Project } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age } from '../durations.ts';
-import type { Column } from '../terminal/table.ts';
+import { type Column, formatTable } from '../terminal/table.ts';
 
 const COLUMNS: Column<Project>[] = [
   { title: 'NAME', value: (row) => row.metadata.name },
@@ -15,10 +15,13 @@ const COLUMNS: Column<Project>[] = [
 ];
 
 export function registerProject(program: Command, context: Context): void {
-  const project = program.command('project').alias('projects').description('tenants');
+  const project = program
+    .command('project')
+    .alias('projects')
+    .description('tenants: workloads, volumes and images of their own');
   project
     .command('list')
-    .description('projects')
+    .description('all projects')
     .action(() =>
       context.withClient(async (client) => {
         const { items } = await client.project.list();
@@ -31,7 +34,9 @@ export function registerProject(program: Command, context: Context): void {
     .argument('<name>')
     .action((name: string) =>
       context.withClient(async (client) => {
-        await context.output.list([await client.project.show({ project: name })], COLUMNS, '');
+        await context.output.one(await client.project.show({ project: name }), (found) =>
+          formatTable([found], COLUMNS),
+        );
       }),
     );
   project
@@ -54,7 +59,10 @@ export function registerProject(program: Command, context: Context): void {
     .action((names: string[]) =>
       context.withClient(async (client) => {
         for (const name of names) await client.project.delete({ project: name });
-        context.output.say(names.map((name) => `project/${name} deleted`).join('\n'));
+        await context.output.done(
+          names.map((name) => ({ kind: 'Project', name, outcome: 'deleted' })),
+          names.map((name) => `project/${name} deleted`).join('\n'),
+        );
       }),
     );
 }

@@ -1,10 +1,10 @@
-/** up, down, status, doctor: the program itself on this machine. */
+/** up, controller, agent, down, status: the program itself on this machine. */
 import { isIPv4 } from 'node:net';
-import type { ProbeFinding } from '@skerry/model';
+import { resolve } from 'node:path';
 import { formatBytes, formatMillis, SkerryError } from '@skerry/model';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Context } from '../context.ts';
-import { durationOption } from '../durations.ts';
+import { durationOption, someOption, timeoutOption } from '../option-values.ts';
 import { formatTable } from '../terminal/table.ts';
 import { INSTANCE_COLUMNS } from './workload.ts';
 
@@ -21,6 +21,10 @@ interface UpOptions {
   readonly underlay?: string;
   readonly access?: readonly string[];
   readonly network?: readonly { readonly name: string; readonly bridge: string }[];
+  readonly devices?: readonly string[];
+  readonly deviceBroker?: string;
+  readonly deviceBrokerCredentials?: string;
+  readonly deviceBrokerTopics?: string;
   readonly accessInterface?: readonly { readonly interface: string; readonly accessPoint: string }[];
 }
 
@@ -55,10 +59,35 @@ const network = () =>
     return [...before, { name, bridge }];
   });
 
+const devices = () =>
+  new Option(
+    '--devices <url>',
+    'where devices come in: mqtts://HOST:PORT, mqtt://, wss://, https:// or none; may be given several times; default: mqtts://0.0.0.0:8883 and https://0.0.0.0:8884',
+  ).argParser((text: string, before: readonly string[] = []) => [...before, text]);
+
+const deviceBroker = () =>
+  new Option(
+    '--device-broker <url>',
+    'devices are connected to this broker, which takes the place of the node’s own: mqtt:// or mqtts://',
+  ).argParser((text: string) => {
+    if (/^mqtts?:\/\/[^\s@]+$/.test(text)) return text;
+    throw new InvalidArgumentError('it must be mqtt://HOST:PORT or mqtts://HOST:PORT, without credentials');
+  });
+const deviceBrokerCredentials = () =>
+  new Option(
+    '--device-broker-credentials <file>',
+    'a JSON file with `username` and `password` for that broker, and `ca` in PEM where it needs one',
+  ).argParser((text: string) => resolve(text));
+const deviceBrokerTopics = () =>
+  new Option(
+    '--device-broker-topics <pattern>',
+    'whose a topic of that broker is: %p stands for the project, %d for the device; default: %p/%d/#',
+  );
+
 const accessInterface = () =>
   new Option(
-    '--access-interface <interface=access-point>',
-    'clients that appear at this network interface come through that access point, and are attached there; may be given several times',
+    '--access-interface <if=point>',
+    'clients that appear at this network interface come through that access point, and are attached there (eth1=tower-1); may be given several times',
   ).argParser((text: string, before: UpOptions['accessInterface'] = []) => {
     // names of interfaces: at most 15 bytes, no slash, no space (Linux, IFNAMSIZ)
     const [, name, accessPoint] = /^([^\s/=]{1,15})=([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$/.exec(text) ?? [];
@@ -82,6 +111,10 @@ export function registerServer(program: Command, context: Context): void {
     .addOption(access())
     .addOption(accessInterface())
     .addOption(network())
+    .addOption(devices())
+    .addOption(deviceBroker())
+    .addOption(deviceBrokerCredentials())
+    .addOption(deviceBrokerTopics())
     .action((options: UpOptions) => serve('up', options));
 
   program
@@ -108,9 +141,13 @@ export function registerServer(program: Command, context: Context): void {
     .addOption(access())
     .addOption(accessInterface())
     .addOption(network())
+    .addOption(devices())
+    .addOption(deviceBroker())
+    .addOption(deviceBrokerCredentials())
+    .addOption(deviceBrokerTopics())
     .addOption(
       new Option('--sim <count>', 'so many simulated nodes, for scale tests and development')
-        .argParser(count)
+        .argParser(someOption)
         .hideHelp(),
     )
     .action(async (options: Omit<UpOptions, 'sim'> & { sim?: number }) => {
@@ -148,7 +185,8 @@ export function registerServer(program: Command, context: Context): void {
     if (!detach) return server.runUp(context.dataDir, options);
     const progress = context.progress('starting');
     const { pid, tookMs } = await server.startDetached(context.dataDir, options).finally(progress.end);
-    context.output.say(
+    await context.output.done(
+      { dataDir: context.dataDir, pid, tookMs },
       `skerry runs on ${context.dataDir} as process ${pid} (answered after ${formatMillis(tookMs)})`,
     );
   }
@@ -161,7 +199,7 @@ export function registerServer(program: Command, context: Context): void {
       'end and remove all guests, images and data too: everything that this data folder put on the machine',
     )
     .option('--yes', 'do not ask')
-    .option('--timeout <duration>', 'how long to wait for the program', durationOption, 30_000)
+    .addOption(timeoutOption('how long to wait for the program', '30s'))
     .action(async (options: { purge?: boolean; yes?: boolean; timeout: number }) => {
       const { stop, purge } = await import('../server/down.ts');
       if (options.purge && !options.yes)
@@ -174,7 +212,10 @@ export function registerServer(program: Command, context: Context): void {
       } finally {
         progress.end();
       }
-      context.output.say(options.purge ? `removed all of ${context.dataDir}` : 'stopped; the guests go on');
+      await context.output.done(
+        { dataDir: context.dataDir, outcome: options.purge ? 'removed' : 'stopped' },
+        options.purge ? `removed all of ${context.dataDir}` : 'stopped; the guests go on',
+      );
     });
 
   program
@@ -195,30 +236,6 @@ export function registerServer(program: Command, context: Context): void {
         await context.output.one(status, () => [...head, ...table].join('\n'));
       }),
     );
-
-  program
-    .command('doctor')
-    .description('what works on this machine, and what to do where it does not')
-    .action(async () => {
-      const nodes = await context
-        .withClient(async (client) => (await client.doctor({ fresh: true })).nodes)
-        .catch(async (error) => {
-          if (!(error instanceof SkerryError && error.code === 'not_running')) throw error;
-          const { examine } = await import('../server/examine.ts');
-          return [
-            {
-              name: 'this machine (skerry does not run)',
-              phase: 'down',
-              findings: await examine(context.dataDir),
-            },
-          ];
-        });
-      await context.output.one(nodes, (all) =>
-        all.map((node) => describeFindings(node.name, node.findings)).join('\n\n'),
-      );
-      if (nodes.some((node) => node.findings.some((finding) => finding.level === 'missing')))
-        process.exitCode = 1;
-    });
 }
 
 const lostAfter = () =>
@@ -227,28 +244,10 @@ const lostAfter = () =>
     'how long an agent may be away before its node is lost; default: 30s',
   ).argParser(durationOption);
 
-/** Errors: InvalidArgumentError, which the command line tells. */
-function count(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('a whole number from 1 on');
-  return value;
-}
-
 async function readStandardInput(): Promise<string> {
   const pieces: Buffer[] = [];
   for await (const piece of process.stdin) pieces.push(piece as Buffer);
   return Buffer.concat(pieces).toString('utf8');
-}
-
-const MARKS = { ok: 'ok  ', degraded: 'slow', missing: 'no  ' } as const;
-
-function describeFindings(name: string, findings: readonly ProbeFinding[]): string {
-  const width = Math.max(...findings.map((finding) => finding.name.length), 0);
-  const lines = findings.flatMap((finding) => [
-    `${MARKS[finding.level]} ${finding.name.padEnd(width)}  ${finding.text}`,
-    ...(finding.remedy && finding.level !== 'ok' ? [`     ${' '.repeat(width)} → ${finding.remedy}`] : []),
-  ]);
-  return [name, ...lines].join('\n');
 }
 
 /** Errors: request_invalid where nobody can be asked or the answer is no. */

@@ -3,7 +3,8 @@ import type { Volume } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { age } from '../durations.ts';
-import type { Column } from '../terminal/table.ts';
+import { sizeOption } from '../option-values.ts';
+import { type Column, formatTable } from '../terminal/table.ts';
 
 const COLUMNS: Column<Volume>[] = [
   { title: 'NAME', value: (row) => row.metadata.name },
@@ -32,10 +33,8 @@ export function registerVolume(program: Command, context: Context): void {
     .argument('<name>')
     .action((name: string) =>
       context.withClient(async (client) => {
-        await context.output.list(
-          [await client.volume.show({ project: context.project, name })],
-          COLUMNS,
-          '',
+        await context.output.one(await client.volume.show({ project: context.project, name }), (found) =>
+          formatTable([found], COLUMNS),
         );
       }),
     );
@@ -43,7 +42,7 @@ export function registerVolume(program: Command, context: Context): void {
     .command('create')
     .description('make a volume')
     .argument('<name>')
-    .requiredOption('--size <size>', 'such as 1GiB')
+    .requiredOption('--size <size>', 'such as 1GiB', sizeOption)
     .action((name: string, { size }: { size: string }) =>
       context.withClient(async (client) => {
         const body = {
@@ -63,7 +62,10 @@ export function registerVolume(program: Command, context: Context): void {
     .action((names: string[]) =>
       context.withClient(async (client) => {
         for (const name of names) await client.volume.delete({ project: context.project, name });
-        context.output.say(names.map((name) => `volume/${name} deleted`).join('\n'));
+        await context.output.done(
+          names.map((name) => ({ kind: 'Volume', name, outcome: 'deleted' })),
+          names.map((name) => `volume/${name} deleted`).join('\n'),
+        );
       }),
     );
 }

@@ -48,7 +48,7 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
       .action((name: string, options: OfInstance) =>
         withGuest(name, options, async (client, at) => {
           await client.instance[verb](at);
-          context.output.say(`instance/${at.name} ${said}`);
+          await context.output.done({ instance: at.name, outcome: said }, `instance/${at.name} ${said}`);
         }),
       );
   hold('pause', 'let a guest hold still; it keeps its memory', 'paused');
@@ -86,7 +86,8 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
         const taken = await client.instance.snapshot({ ...at, body: { name: snapshotName } });
         const disk = taken.frozen ? 'disk (file systems held still)' : 'disk';
         const what = taken.withMemory ? `${disk} and memory` : disk;
-        context.output.say(
+        await context.output.done(
+          { instance: at.name, ...taken },
           `instance/${at.name} snapshot ${taken.name} taken: ${what}, ${formatBytes(taken.sizeBytes)}`,
         );
       }),
@@ -101,7 +102,10 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
       .action((name: string, snapshotName: string, options: OfInstance) =>
         withGuest(name, options, async (client, at) => {
           await client.instance[verb]({ ...at, snapshot: snapshotName });
-          context.output.say(`instance/${at.name} snapshot ${snapshotName} ${said}`);
+          await context.output.done(
+            { instance: at.name, snapshot: snapshotName, outcome: said },
+            `instance/${at.name} snapshot ${snapshotName} ${said}`,
+          );
         }),
       );
   use('restore', 'put a guest back to a snapshot; what came after is lost', 'restored');
@@ -116,7 +120,7 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
     .action((name: string, disk: string, options: OfInstance) =>
       withGuest(name, options, async (client, at) => {
         await client.instance.grow({ ...at, body: { disk } });
-        context.output.say(`instance/${at.name} has a disk of ${disk}`);
+        await context.output.done({ instance: at.name, disk }, `instance/${at.name} has a disk of ${disk}`);
       }),
     );
   workload
@@ -128,7 +132,7 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
     .action((name: string, memory: string, options: OfInstance) =>
       withGuest(name, options, async (client, at) => {
         await client.instance.memory({ ...at, body: { memory } });
-        context.output.say(`instance/${at.name} may use ${memory}`);
+        await context.output.done({ instance: at.name, memory }, `instance/${at.name} may use ${memory}`);
       }),
     );
   workload
@@ -152,7 +156,10 @@ export function registerWorkloadGuest(workload: Command, context: Context): void
       withGuest(name, options, async (client, at) => {
         const { base64 } = await client.instance.screenshot(at);
         writeFileSync(options.to, Buffer.from(base64, 'base64'));
-        context.output.say(`instance/${at.name} its screen is in ${options.to}`);
+        await context.output.done(
+          { instance: at.name, file: options.to },
+          `instance/${at.name} its screen is in ${options.to}`,
+        );
       }),
     );
 }

@@ -3,6 +3,7 @@ import type { TerminalSession } from '@skerry/contract';
 import { SkerryError } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
+import { countOption } from '../option-values.ts';
 
 /** A terminal over a serial line or in a script may say that it has no size: 80 by 24 then, as of old. */
 const sizeOf = ({ columns, rows }: NodeJS.WriteStream) => ({ columns: columns || 80, rows: rows || 24 });
@@ -57,7 +58,7 @@ export function registerWorkloadStreams(workload: Command, context: Context): vo
     .argument('<name>')
     .option('-f, --follow', 'go on as more comes')
     .option('-p, --previous', 'of the run before: the last words of one that was started again')
-    .option('-n, --tail <lines>', 'only the last lines', Number)
+    .option('-n, --tail <lines>', 'only the last lines', countOption)
     .option('--instance <name>', 'which instance; the first that runs')
     .option('-t, --timestamps', 'with the time of each line')
     .action(
@@ -72,8 +73,6 @@ export function registerWorkloadStreams(workload: Command, context: Context): vo
         },
       ) =>
         context.withClient(async (client) => {
-          if (options.tail !== undefined && !Number.isInteger(options.tail))
-            throw new SkerryError('request_invalid', '--tail takes a whole number');
           if (options.follow && options.previous)
             throw new SkerryError(
               'request_invalid',
@@ -90,18 +89,16 @@ export function registerWorkloadStreams(workload: Command, context: Context): vo
             ...(options.tail === undefined ? {} : { tail: options.tail }),
           };
           for await (const line of client.workload.logs(input, { signal: stop.signal })) {
-            if (context.output.format !== 'table') process.stdout.write(`${JSON.stringify(line)}\n`);
-            else
-              process.stdout.write(
-                `${options.timestamps ? `${new Date(line.atMs).toISOString()} ` : ''}${line.text}\n`,
-              );
+            await context.output.each(line, ({ atMs, text }) =>
+              options.timestamps ? `${new Date(atMs).toISOString()} ${text}\n` : `${text}\n`,
+            );
           }
         }),
     );
 
   workload
     .command('exec')
-    .description('run a command in a workload: skerry workload exec NAME -- COMMAND')
+    .description('run a command in a workload, and end with its exit code')
     .argument('<name>')
     .argument('<command...>')
     .option('-t, --terminal', 'with a terminal')

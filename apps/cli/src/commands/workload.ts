@@ -3,9 +3,10 @@ import type { Client } from '@skerry/contract';
 import { countsOf, formatBytes, formatMillis, type Instance, type Workload } from '@skerry/model';
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
-import { age, durationOption } from '../durations.ts';
+import { age } from '../durations.ts';
+import { timeoutOption } from '../option-values.ts';
 import { type Column, formatTable } from '../terminal/table.ts';
-import { describePending, isReady, waitForStopped, waitForWorkloads } from '../wait.ts';
+import { describePending, GOES_ON, isReady, waitForStopped, waitForWorkloads } from '../wait.ts';
 import { waitUntilGone } from './apply.ts';
 import { describeSite, registerWorkloadExplain } from './workload-explain.ts';
 import { registerWorkloadGuest } from './workload-guest.ts';
@@ -20,7 +21,7 @@ const SAID = {
 const WORKLOAD_COLUMNS: Column<Workload>[] = [
   { title: 'NAME', value: (row) => row.metadata.name },
   { title: 'RUNTIME', value: (row) => row.spec.runtime },
-  { title: 'IMAGE', value: (row) => row.spec.image },
+  { title: 'IMAGE', value: (row) => row.spec.image.replace(/(sha256:[0-9a-f]{12})[0-9a-f]{52}$/, '$1…') },
   { title: 'READY', value: (row) => `${countsOf(row).ready}/${countsOf(row).wanted}` },
   { title: 'STATE', value: (row) => (row.metadata.deletedAt ? 'deleting' : row.control.run) },
   { title: 'AGE', value: (row) => age(row.metadata.createdAt) },
@@ -64,6 +65,9 @@ function describeWorkload(workload: Workload, instances: readonly Instance[]): s
       (port) =>
         `port       ${port.name} ${port.port}/${port.protocol ?? 'tcp'}${port.publish ? `, published at ${port.publish}` : ''}`,
     ),
+    ...(status.serviceAddress
+      ? [`service    ${status.serviceAddress}, ${metadata.name}.${metadata.project ?? 'default'}.edge`]
+      : []),
     '',
     formatTable(instances, INSTANCE_COLUMNS),
   ];
@@ -111,6 +115,8 @@ export function registerWorkload(program: Command, context: Context): void {
       context.withClient(async (client) => {
         const input = { project: context.project, ...(name === undefined ? {} : { workload: name }) };
         const { items } = await client.instance.list(input);
+        if (items.length === 0 && name !== undefined)
+          await client.workload.show({ project: context.project, name }); // tells that it is not there
         await context.output.list(items, INSTANCE_COLUMNS, 'no instances');
       }),
     );
@@ -134,6 +140,7 @@ export function registerWorkload(program: Command, context: Context): void {
     .argument('<name>')
     .action((name: string) =>
       context.withClient(async (client) => {
+        await client.workload.show({ project: context.project, name }); // tells that it is not there
         const instances = await instancesOf(client, context.project, name);
         const rows = await Promise.all(
           instances
@@ -166,14 +173,15 @@ export function registerWorkload(program: Command, context: Context): void {
       .description(description)
       .argument('<name...>', 'workloads')
       .option('--wait', 'wait until it is done')
-      .option('--timeout <duration>', 'for --wait', durationOption, 120_000)
+      .addOption(timeoutOption('for --wait', '2m'))
       .action((names: string[], options: { wait?: boolean; timeout: number }) =>
         context.withClient(async (client) => {
           for (const each of names) await client.workload[name]({ project: context.project, name: each });
-          if (options.wait && name === 'stop')
-            await waitForStopped(client, context.project, names, options.timeout);
-          else if (options.wait) {
-            const progress = context.progress(`${name} ${names.join(', ')}`);
+          if (options.wait && name === 'stop') {
+            const progress = context.progress(`stopping ${names.join(', ')}`, GOES_ON);
+            await waitForStopped(client, context.project, names, options.timeout).finally(progress.end);
+          } else if (options.wait) {
+            const progress = context.progress(`${SAID[name][0]} ${names.join(', ')}`, GOES_ON);
             await waitForWorkloads(
               client,
               context.project,
@@ -185,8 +193,10 @@ export function registerWorkload(program: Command, context: Context): void {
               },
             ).finally(progress.end);
           }
-          context.output.say(
-            names.map((each) => `workload/${each} ${SAID[name][options.wait ? 1 : 0]}`).join('\n'),
+          const outcome = SAID[name][options.wait ? 1 : 0];
+          await context.output.done(
+            names.map((each) => ({ kind: 'Workload', name: each, outcome })),
+            names.map((each) => `workload/${each} ${outcome}`).join('\n'),
           );
         }),
       );
@@ -199,12 +209,15 @@ export function registerWorkload(program: Command, context: Context): void {
     .description('delete workloads and wait until they are gone')
     .argument('<name...>')
     .option('--no-wait', 'do not wait')
-    .option('--timeout <duration>', 'how long to wait', durationOption, 120_000)
+    .addOption(timeoutOption('how long to wait', '2m'))
     .action((names: string[], options: { wait: boolean; timeout: number }) =>
       context.withClient(async (client) => {
         for (const name of names) await client.workload.delete({ project: context.project, name });
         if (options.wait) await waitUntilGone(context, client, context.project, names, options.timeout);
-        context.output.say(names.map((name) => `workload/${name} deleted`).join('\n'));
+        await context.output.done(
+          names.map((name) => ({ kind: 'Workload', name, outcome: 'deleted' })),
+          names.map((name) => `workload/${name} deleted`).join('\n'),
+        );
       }),
     );
 

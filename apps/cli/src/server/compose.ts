@@ -32,8 +32,8 @@ import {
 } from '@skerry/runtimes';
 import { openSqliteStore, type Store } from '@skerry/store';
 import { VERSION } from '../version.ts';
-import { type EngineOptions, engineChoice } from './engine-choice.ts';
-import { builtPath } from './layout.ts';
+import { type EngineChoice, type EngineOptions, engineChoice } from './engine-choice.ts';
+import { builtPath, devicesScript } from './layout.ts';
 import type { Logger } from './log.ts';
 import { subnetOf } from './subnet.ts';
 
@@ -60,32 +60,27 @@ export interface NodeOptions extends EngineOptions {
   readonly network?: readonly { readonly name: string; readonly bridge: string }[];
   /** Interfaces at which clients are seen that come through an access point. */
   readonly accessInterface?: readonly { readonly interface: string; readonly accessPoint: string }[];
+  /** Where devices come in (`mqtts://0.0.0.0:8883` …, `none`). Absent: this node has no device program. */
+  readonly devices?: readonly string[];
+  /** Another broker, which devices are connected to, in place of the node's own. */
+  readonly deviceBroker?: string;
+  readonly deviceBrokerCredentials?: string;
+  readonly deviceBrokerTopics?: string;
   /** Default: `local`. */
   readonly nodeName?: string;
   /** Where images come from that are not here; absent: all are. */
   readonly imageSource?: () => ImageSource;
 }
 
-export async function composeNode(
+/** None of them is started. Errors: host_missing for what was not built. */
+export function composeRuntimes(
   identity: Identity,
-  options: NodeOptions,
+  { engine, docker, podman }: EngineChoice,
+  images: ImageStore,
   logger: Logger,
-  signal: AbortSignal,
-): Promise<NodeParts> {
-  const { engine, docker, podman } = engineChoice(identity, options);
+): Runtime[] {
   const socketPath = docker ?? podman;
-  const removed = await removeUnrecorded(identity, signal);
-  if (removed.length > 0) logger.warn({ removed }, 'removed what was left of guests that nobody knows');
-  const subnet = await subnetOf(identity, options.subnet, signal);
-  const images = await createImageStore({ dataDir: identity.dataDir });
-  const network = createLinuxNetwork({
-    ...{ identity, subnet, logger: logger.child({ room: 'network' }) },
-    ...(options.underlay === undefined ? {} : { underlay: options.underlay }),
-    accessAddresses: options.access ?? [],
-    bridges: Object.fromEntries((options.network ?? []).map(({ name, bridge }) => [name, bridge])),
-  });
-  const volumes = createVolumes(identity);
-  const runtimes: Runtime[] = [
+  return [
     socketPath !== undefined
       ? createDockerRuntime({
           identity,
@@ -120,6 +115,41 @@ export async function composeNode(
       supervisorPath: builtPath('supervisor'),
       logger: logger.child({ room: 'vm' }),
     }),
+  ];
+}
+
+function outsideOf(options: NodeOptions) {
+  const { deviceBroker: url, deviceBrokerCredentials, deviceBrokerTopics } = options;
+  if (url === undefined) return {};
+  return {
+    outside: {
+      url,
+      ...(deviceBrokerCredentials !== undefined && { credentialsFile: deviceBrokerCredentials }),
+      ...(deviceBrokerTopics !== undefined && { topics: deviceBrokerTopics }),
+    },
+  };
+}
+
+export async function composeNode(
+  identity: Identity,
+  options: NodeOptions,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<NodeParts> {
+  const choice = engineChoice(identity, options);
+  const removed = await removeUnrecorded(identity, signal);
+  if (removed.length > 0) logger.warn({ removed }, 'removed what was left of guests that nobody knows');
+  const subnet = await subnetOf(identity, options.subnet, signal);
+  const images = await createImageStore({ dataDir: identity.dataDir });
+  const network = createLinuxNetwork({
+    ...{ identity, subnet, logger: logger.child({ room: 'network' }) },
+    ...(options.underlay === undefined ? {} : { underlay: options.underlay }),
+    accessAddresses: options.access ?? [],
+    bridges: Object.fromEntries((options.network ?? []).map(({ name, bridge }) => [name, bridge])),
+  });
+  const volumes = createVolumes(identity);
+  const runtimes = [
+    ...composeRuntimes(identity, choice, images, logger),
     ...(options.sim ? [createSimRuntime({ records: openSimFolder(join(identity.runDir, 'sim')) })] : []),
   ];
   const ledger = openSqliteStore({ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100 });
@@ -145,6 +175,14 @@ export async function composeNode(
         interfaces: options.accessInterface,
         watch: (interfaces: readonly string[], ear: NeighbourListener) =>
           watchNeighbours({ interfaces }, ear),
+      },
+    }),
+    ...(options.devices && {
+      devices: {
+        identity,
+        script: devicesScript(),
+        listen: options.devices.filter((url) => url !== 'none'),
+        ...outsideOf(options),
       },
     }),
     leases: createLeaseFiles(identity, () => builtPath('leaseGuard')),

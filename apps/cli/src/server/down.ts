@@ -7,10 +7,12 @@ import { createLogger } from './log.ts';
 
 /** Returns whether it ran. Errors: not_running where there is no data folder. */
 export async function stop(dataDir: string, limitMs: number): Promise<boolean> {
-  const hold = readHold(readIdentity(dataDir));
-  if (!hold) return false;
-  await endProcess(hold.process, limitMs);
-  return true;
+  const identity = readIdentity(dataDir);
+  const hold = readHold(identity);
+  if (hold) await endProcess(hold.process, limitMs);
+  const { endDeviceProgram } = await import('@skerry/app-agent/devices');
+  await endDeviceProgram(identity);
+  return hold !== undefined;
 }
 
 /** Everything goes: guests, engines, network, volumes, images, the data folder's content. Errors: unavailable, naming what is left. */

@@ -58,7 +58,7 @@ export function engineChoice(identity: Identity, { engine, docker }: EngineOptio
   if (engine !== undefined && docker !== undefined)
     throw new SkerryError('request_invalid', '--engine and --docker name two engines: choose one');
   const path = join(identity.dataDir, 'engine.json');
-  const before = readChoice(path);
+  const before = keptChoice(identity.dataDir);
   const asked = docker !== undefined ? { docker } : engine !== undefined ? asksFor(engine) : undefined;
   const choice = asked ?? {};
   if (before && (!asked || JSON.stringify(before) === JSON.stringify(choice))) return before;
@@ -71,9 +71,10 @@ export function engineChoice(identity: Identity, { engine, docker }: EngineOptio
   return choice;
 }
 
-function readChoice(path: string): EngineChoice | undefined {
+/** What a data folder has chosen; undefined where it has never been started. */
+export function keptChoice(dataDir: string): EngineChoice | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as EngineChoice;
+    return JSON.parse(readFileSync(join(dataDir, 'engine.json'), 'utf8')) as EngineChoice;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -18,6 +18,9 @@ export type BuiltPart = keyof typeof built;
 /** The script that node was started with: `<root>/dist/skerry.mjs`. */
 export const programPath = (): string => realpathSync(process.argv[1]!);
 
+/** The program of a node for devices and streams, beside the bundle. */
+export const devicesScript = (): string => join(dirname(programPath()), 'devices.mjs');
+
 /** Errors: host_missing naming what was not built. */
 export function builtPath(part: BuiltPart): string {
   const path = join(resolve(dirname(programPath()), '..'), built[part]);

@@ -7,7 +7,7 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { createClient } from '@skerry/contract';
+import { type Client, createClient } from '@skerry/contract';
 import {
   type Identity,
   isAlive,
@@ -62,15 +62,19 @@ function needRoot(role: Role): void {
 }
 
 /** Serves until SIGTERM or SIGINT. */
-export async function runUp(dataDir: string, options: UpOptions): Promise<void> {
-  const { role = 'up' } = options;
-  const https = options.listen === undefined ? undefined : parseListen(options.listen);
+export async function runUp(dataDir: string, given: UpOptions): Promise<void> {
+  const { role = 'up' } = given;
+  const https = given.listen === undefined ? undefined : parseListen(given.listen);
   needRoot(role);
   // Every file that is nobody else's has its own mode, and the data folder is closed. What guests must read under another user
   // (their resolv.conf, volumes, mapped root folders) would be closed to them too by a narrower mask.
   process.umask(0o022);
+  const { DEFAULT_LISTEN, parseListenUrl } = await import('@skerry/devices/client');
+  const devices = given.devices ?? DEFAULT_LISTEN;
+  for (const url of devices) if (url !== 'none') parseListenUrl(url);
+  const options = { ...given, devices };
   const identity = openDataFolder(dataDir);
-  const release = takeHold(identity, options.listen);
+  const release = takeHold(identity, given.listen);
   if (role === 'agent')
     await joinOnce(identity, options).catch((error) => {
       release();
@@ -137,11 +141,7 @@ async function startAgent(
   const { ControllerConnection, readCredentials } = await import('@skerry/app-agent/joined');
   const { realClock } = await import('@skerry/reconcile');
   const credentials = readCredentials(identity.dataDir);
-  if (!credentials)
-    throw new SkerryError(
-      'request_invalid',
-      'this data folder has joined no controller: make a token there with `skerry node token`, and give it with --join',
-    );
+  if (!credentials) throw notJoined();
   let parts: NodeParts | undefined;
   const connection: import('@skerry/app-agent/joined').ControllerConnection = new ControllerConnection({
     ...{ dataDir: identity.dataDir, credentials, clock: realClock, logger: logger.child({ room: 'link' }) },
@@ -162,12 +162,19 @@ async function startAgent(
   return parts;
 }
 
-/** Spends the token where this data folder has not joined yet. Returns the node's name. */
-async function joinOnce(identity: Identity, options: UpOptions): Promise<string | undefined> {
+const notJoined = () =>
+  new SkerryError(
+    'request_invalid',
+    'this data folder has joined no controller: make a token there with `skerry node token`, and give it with --join',
+  );
+
+/** Spends the token where this data folder has not joined yet. Returns the node's name. Errors: request_invalid without one. */
+async function joinOnce(identity: Identity, options: UpOptions): Promise<string> {
   const { dataDir } = identity;
   const { joinController, readCredentials } = await import('@skerry/app-agent/joined');
   const known = readCredentials(dataDir);
-  if (known || options.join === undefined) return known?.node;
+  if (known) return known.node;
+  if (options.join === undefined) throw notJoined();
   const { subnetsToOffer } = await import('./subnet.ts');
   const subnets = await subnetsToOffer(identity, AbortSignal.timeout(30_000));
   return (await joinController(dataDir, options.join, options.name ?? hostLabel(), subnets)).node;
@@ -193,6 +200,20 @@ function logTail(path: string, from: number): string {
   const buffer = Buffer.alloc(length);
   readSync(openSync(path, 'r'), buffer, 0, length, size - length);
   return buffer.toString('utf8').trim();
+}
+
+const NODE_LIMIT_MS = 15_000;
+
+/** The controller answers before the agent has told of its machine: whoever asks next is to find the node. Waits a while, no more. */
+async function nodeTold(client: Client, isRunning: () => boolean): Promise<void> {
+  const { NODE_NAME } = await import('./compose.ts');
+  const until = performance.now() + NODE_LIMIT_MS;
+  const told = () =>
+    client.node.show({ name: NODE_NAME }).then(
+      ({ status }) => status.phase === 'ready',
+      () => false,
+    );
+  while (!(await told()) && isRunning() && performance.now() < until) await pause(20);
 }
 
 /** Starts the program in the background; returns when its socket answers. Errors: what the program said when it ended. */
@@ -229,6 +250,14 @@ export async function startDetached(
     ...(options.alone ? ['--alone'] : []),
     ...(options.underlay === undefined ? [] : ['--underlay', options.underlay]),
     ...(options.access ?? []).flatMap((address) => ['--access', address]),
+    ...(options.devices ?? []).flatMap((url) => ['--devices', url]),
+    ...(options.deviceBroker === undefined ? [] : ['--device-broker', options.deviceBroker]),
+    ...(options.deviceBrokerCredentials === undefined
+      ? []
+      : ['--device-broker-credentials', options.deviceBrokerCredentials]),
+    ...(options.deviceBrokerTopics === undefined
+      ? []
+      : ['--device-broker-topics', options.deviceBrokerTopics]),
     ...(options.network ?? []).flatMap((one) => ['--network', `${one.name}=${one.bridge}`]),
     ...(options.accessInterface ?? []).flatMap((one) => [
       '--access-interface',
@@ -264,8 +293,10 @@ export async function startDetached(
         );
       await pause(10);
     }
+    const tookMs = performance.now() - begun;
+    if (role === 'up' && !options.alone) await nodeTold(client, () => isAlive(child));
+    return { pid: child.pid, tookMs };
   } finally {
     await client.close();
   }
-  return { pid: child.pid, tookMs: performance.now() - begun };
 }

@@ -1,5 +1,5 @@
 /** Errors as a person reads them: what failed, why, what to do. Exit code 1 for a failure, 2 for wrong use. */
-import { ERRORS, SkerryError } from '@skerry/model';
+import { ERRORS, type ErrorCode, SkerryError } from '@skerry/model';
 
 interface Line {
   readonly line?: number;
@@ -7,7 +7,12 @@ interface Line {
   readonly message?: string;
 }
 
-/** The text of an error, without a stack; `details.file` is put before line numbers of a manifest. */
+/** Where the registry's words are for whoever writes requests, and not for whoever types commands. */
+const REMEDIES: Partial<Record<ErrorCode, string>> = {
+  request_invalid: 'Correct it and try again; --help behind a command tells what it takes.',
+};
+
+/** The text of an error, without a stack; `details.file` is put before line numbers of a manifest, `details.remedy` is what to do in place of the usual words. */
 export function formatFailure(error: unknown): string {
   const file =
     error instanceof SkerryError && typeof error.details.file === 'string' ? error.details.file : undefined;
@@ -29,7 +34,8 @@ export function formatFailure(error: unknown): string {
     const where = file && line ? `${file}:${line}${column ? `:${column}` : ''}: ` : '';
     lines.push(`skerry: ${where}${error.message}`);
   }
-  lines.push(`  ${ERRORS[error.code].remedy} [${error.code}]`);
+  const { remedy } = error.details as { remedy?: string };
+  lines.push(`  ${remedy ?? REMEDIES[error.code] ?? ERRORS[error.code].remedy} [${error.code}]`);
   return `${lines.join('\n')}\n`;
 }
 

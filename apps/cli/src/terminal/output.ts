@@ -10,6 +10,10 @@ export interface Output {
   list<T>(rows: readonly T[], columns: readonly Column<T>[], whenEmpty: string): Promise<void>;
   /** One thing: `text` for people, the whole for programs. */
   one<T>(value: T, text: (value: T) => string): Promise<void>;
+  /** What a command did: a line for people, the whole for programs. */
+  done(value: unknown, text: string): Promise<void>;
+  /** One of many as they come: a line for people, a line of JSON or a document of YAML for programs. */
+  each<T>(value: T, text: (value: T) => string): Promise<void>;
   /** A line that tells what was done; silent with --quiet, on stderr where the output is for programs. */
   say(text: string): void;
   /** Plain text to stdout. */
@@ -36,6 +40,16 @@ export function createOutput(format: OutputFormat, quiet: boolean): Output {
     async one(value, text) {
       if (format !== 'table') return serialise(value);
       print(text(value));
+    },
+    async done(value, text) {
+      if (format !== 'table') return serialise(value);
+      this.say(text);
+    },
+    async each(value, text) {
+      if (format === 'table') return print(text(value));
+      if (format === 'json') return print(JSON.stringify(value));
+      const { toYaml } = await import('./yaml.ts');
+      print(`---\n${toYaml(value)}`);
     },
     say(text) {
       if (quiet) return;

@@ -8,8 +8,29 @@ export interface Progress {
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
-export function startProgress(text: string, quiet: boolean): Progress {
-  if (quiet) return { update: () => undefined, end: () => undefined };
+/** Exit code of what SIGINT ended (128 + 2, as shells have it). */
+const INTERRUPTED = 130;
+
+/** `interrupted`: what goes on after Ctrl-C, in words. */
+export function startProgress(text: string, quiet: boolean, interrupted?: string): Progress {
+  const onInterrupt = () => {
+    progress.end();
+    process.stderr.write(`skerry: interrupted${interrupted === undefined ? '' : `; ${interrupted}`}\n`);
+    process.exit(INTERRUPTED);
+  };
+  process.once('SIGINT', onInterrupt);
+  const line = quiet ? { update: () => undefined, end: () => undefined } : startLine(text);
+  const progress: Progress = {
+    update: line.update,
+    end() {
+      process.off('SIGINT', onInterrupt);
+      line.end();
+    },
+  };
+  return progress;
+}
+
+function startLine(text: string): Progress {
   const begun = performance.now();
   let current = text;
   let printed = '';
