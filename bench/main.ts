@@ -5,6 +5,7 @@ import { ROOT } from '../tests/support/program.ts';
 import { benchAgents } from './agents.ts';
 import { benchApi } from './api.ts';
 import { benchBeside } from './beside.ts';
+import { benchBroker } from './broker.ts';
 import { benchContainer } from './container.ts';
 import { benchCrowd, benchForty, benchIdle } from './crowd.ts';
 import { benchDockerEngine } from './docker-engine.ts';
@@ -15,6 +16,7 @@ import { benchMixed } from './mixed.ts';
 import { benchPebble } from './pebble.ts';
 import { benchPlacement } from './placement.ts';
 import { asMarkdown, asText, type Finding, pressure, surroundings } from './report.ts';
+import { benchSeries } from './series.ts';
 import { benchSites } from './sites.ts';
 import { type Skerry, startSkerry } from './skerry.ts';
 import { benchStore } from './store.ts';
@@ -47,9 +49,11 @@ const BENCHES: Readonly<Record<string, (runs: number) => Promise<Finding>>> = {
   handover: benchHandover,
   api: withSkerry(benchApi),
   store: benchStore,
+  series: benchSeries,
   placement: benchPlacement,
   sites: benchSites,
   agents: benchAgents,
+  broker: benchBroker,
 };
 
 /** Run only where they are named. */

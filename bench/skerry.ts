@@ -59,6 +59,8 @@ async function connect(program: Program): Promise<Skerry> {
   const known = new Map<string, Instance>();
   const listeners = new Set<() => void>();
   const ending = new AbortController();
+  // A power cut may outlast its patience; who waits for something then hears of it.
+  let lost: unknown;
   const watching = (async () => {
     for await (const message of client.watch('instance.list', { project: 'default' }, ending)) {
       if (message.type === 'put') known.set(message.object.metadata.name, message.object);
@@ -66,7 +68,7 @@ async function connect(program: Program): Promise<Skerry> {
       for (const listener of [...listeners]) listener();
     }
   })().catch((error) => {
-    if (!ending.signal.aborted) throw error;
+    if (!ending.signal.aborted) lost = error;
   });
 
   const until = <T>(what: string, look: () => T | undefined): Promise<T> =>
@@ -84,7 +86,8 @@ async function connect(program: Program): Promise<Skerry> {
         const states = [...known.values()].map(
           ({ metadata, status }) => `${metadata.name} ${status.phase} ${status.reason ?? ''}`,
         );
-        end(() => reject(new Error(`${what} did not come in ${LIMIT_MS / 1000} s: ${states.join('; ')}`)));
+        const text = `${what} did not come in ${LIMIT_MS / 1000} s: ${states.join('; ')}`;
+        end(() => reject(new Error(text, { cause: lost })));
       }, LIMIT_MS);
       listeners.add(listener);
       listener();

@@ -10,7 +10,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 if [ "${1:-}" = fuzz ]; then exec make fuzz; fi
 node scripts/build.mjs --if-changed
-npx --no-install esbuild bench/main.ts bench/reads.ts --bundle --platform=node --format=esm --target=node20 --conditions=@skerry/source \
+npx --no-install esbuild bench/main.ts bench/reads.ts bench/mqtt-load.ts bench/broker-process.ts --bundle --platform=node --format=esm --target=node20 --conditions=@skerry/source \
   --external:better-sqlite3 --external:highs --log-level=warning --outdir=dist/bench --out-extension:.js=.mjs \
   --banner:js="import { createRequire as benchRequire } from 'node:module'; const require = benchRequire(import.meta.url);"
 exec node dist/bench/main.mjs "$@"

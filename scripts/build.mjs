@@ -46,6 +46,7 @@ mkdirSync(fresh, { recursive: true });
 await build({
   entryPoints: {
     skerry: join(root, 'apps/cli/src/main.ts'),
+    devices: join(root, 'packages/devices/src/hub/main.ts'),
     'lower-function': join(root, 'packages/images/src/functions/lower-main.ts'),
   },
   outdir: fresh,

@@ -61,4 +61,5 @@ mkdir -p "$dest$data"
 chmod 700 "$dest$data"
 [ -z "$dest" ] && [ -d /run/systemd/system ] && systemctl daemon-reload
 echo "installed: $prefix/bin/skerry, skerry.service, $data"
+[ "$data" = /var/lib/skerry ] || echo "its data folder is not the usual one: export SKERRY_DATA=$data"
 echo "start it with: systemctl enable --now skerry    (or: skerry up --detach)"

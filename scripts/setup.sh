@@ -25,6 +25,7 @@ SAMPLE_PACKAGES=(grub-common grub-pc-bin grub-efi-amd64-bin mtools dosfstools cp
 # Peers and real clients for tests and benchmarks.
 TEST_PACKAGES=(
   docker-registry skopeo docker.io curl iputils-ping swtpm swtpm-tools qemu-system-arm qemu-efi-aarch64 memtest86+ lz4 squashfs-tools podman crun mmdebstrap
+  mosquitto mosquitto-clients python3-paho-mqtt
 )
 
 apt_step() {

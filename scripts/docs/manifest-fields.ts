@@ -1,5 +1,6 @@
 /** What each field of a manifest means. Numbers come from the code that uses them, so that the page can not be wrong alone. */
 import {
+  DEFAULT_DEVICE_TOPICS,
   defaultMemoryBytes,
   formatBytes,
   formatMillis,
@@ -33,6 +34,10 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     AccessPoint: 'Where clients attach.',
     Link: 'A connection between two sites or access points. Cycles are fine: the shortest way counts.',
     Client: 'What attaches to an access point: a phone, a laptop, a vehicle.',
+    Device:
+      'What sends data: a sensor, a camera, a machine. One of a manifest has nothing to prove itself with until `skerry device rotate`.',
+    Stream:
+      'Data of devices, processed at every node where it comes in. Passwords and tokens are kept, never shown, and stay where a manifest leaves them out; an empty one takes the former away, and for another address none counts.',
     Node: 'A machine. It is made by the agent that joins; a manifest can only change what is listed here.',
   },
   Workload: {
@@ -128,7 +133,8 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.placement.near.accessPoints': 'AccessPoints; each counts once.',
     'spec.placement.near.clients':
       'Clients with these labels: their access points, each counted by how many are attached.',
-    'spec.placement.near.devices': NOT_YET,
+    'spec.placement.near.devices':
+      'Devices of the project with these labels: the access point that each is attached to, else the site of the node that has it, counted by how many there are.',
     'spec.placement.maxLatency':
       'One way, from every access point of `near`. A hard bound: where no node meets it, the workload is refused, with the best that could be had and what is in the way.',
     'spec.placement.spread':
@@ -164,6 +170,11 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
   },
   Volume: { 'spec.size': 'Its size, fixed when it is made.' },
   Project: {
+    'spec.devices': 'How devices of the project prove who they are.',
+    'spec.devices.authorities':
+      'Certificates in PEM by which those of its devices are signed. Default: an authority that the controller makes for the project.',
+    'spec.devices.enrolment':
+      '`automatic`: a device with a certificate of these authorities that is not known yet is taken in at its first connection. Default `manual`.',
     'spec.description': 'For people; at most 1024 characters.',
     'spec.quota': 'What all instances of the project may take together. Default: no limit.',
     'spec.quota.cpus': 'Sum of `resources.cpus`.',
@@ -198,6 +209,40 @@ export const FIELDS: Readonly<Record<string, Readonly<Record<string, string>>>> 
     'spec.bandwidth': 'What it can carry, each way.',
     'spec.loss': 'The share of packets that are lost, 0 to 1. Default 0.',
     'spec.down': 'It is there and carries nothing: the ways over it are not counted. Default `false`.',
+  },
+  Device: {
+    'spec.attachedTo': 'The access point that it comes through.',
+    'spec.auth':
+      '`password` or `certificate`: the only way that counts. Default: either, and `create` and `rotate` make a password.',
+    'spec.topics': 'What it may say and hear; `%d` is its name. Its shadow needs no permission.',
+    'spec.topics.publish': `Topics that it may publish to. Default ${DEFAULT_DEVICE_TOPICS.publish.map((one) => `\`${one}\``).join(', ')}.`,
+    'spec.topics.subscribe': `Topics that it may subscribe to. Default ${DEFAULT_DEVICE_TOPICS.subscribe.map((one) => `\`${one}\``).join(', ')}.`,
+    'spec.limits': 'Each is enforced by the node that it is connected to.',
+    'spec.limits.messagesPerSecond': 'Messages that it may publish; beyond, they are read later.',
+    'spec.limits.messageSize': 'Of one message.',
+    'spec.limits.queued': 'Messages that wait for it while it is away.',
+    'spec.attributes': 'What streams may join to its messages: texts, numbers, true or false.',
+    'spec.disabled': 'It may not connect; a connection that it has ends.',
+  },
+  Stream: {
+    'spec.from': 'What it takes.',
+    'spec.from.topics': 'MQTT topic filters.',
+    'spec.from.devices': 'Of these devices only. Default: of every device of the project.',
+    'spec.from.devices.labels': 'Devices that have all of these labels.',
+    'spec.from.streams': 'What other streams send to it, by the sink `stream`.',
+    'spec.format': 'How a message is read. Default `json`.',
+    'spec.time': 'The field with the time of the event. Default: when the message arrived.',
+    'spec.steps':
+      'In order, each one of: `filter` and `map` (a JSONata expression), `window`, `dedupe`, `threshold`, `anomaly`, `join` (attributes of the device), `sparkplug`, `schema` (a JSON Schema), `guest` (a workload of the project, which must exist or stand in the same file).',
+    'spec.to':
+      'Each with a durable queue of its own (`queue`), one of: `series` (kept at the node), `mqtt` (`url`, `topic`, `username`, `password`), `webhook` (`url`, `headers`, `token`), `file`, `stream` (another one that says `from.streams`; no circles).',
+    'spec.deadLetter': 'The topic for what no step could take.',
+    'spec.buffer': 'Messages that were acknowledged and not processed yet.',
+    'spec.buffer.size': 'On disk.',
+    'spec.buffer.age': 'What is older is dropped, and counted.',
+    'spec.buffer.whenFull': 'What goes when it is full; `wait`: devices are read more slowly.',
+    'spec.buffer.priority': 'A number from 0 to 9; 9 is kept longest.',
+    'spec.paused': 'Messages are taken and wait.',
   },
   Client: {
     'spec.attachedTo':

@@ -2,8 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ERRORS } from '@skerry/model';
+import { parseManifests } from '@skerry/contract/schema';
+import { ERRORS, type SkerryError } from '@skerry/model';
 import { expect, test } from 'vitest';
+import { createProgram } from '../../apps/cli/src/program.ts';
 import { VERSION } from '../../apps/cli/src/version.ts';
 import { FIELDS } from '../../scripts/docs/manifest-fields.ts';
 import { fieldsByKind } from '../../scripts/docs/manifest-page.ts';
@@ -101,6 +103,55 @@ test('every command line that a page shows exists', () => {
       .map((words) => `${name}: skerry ${words}`),
   );
   expect(wrong).toEqual([]);
+});
+
+test('every option of a command line that a page shows is one of that command', () => {
+  const program = createProgram();
+  const wrong: string[] = [];
+  let seen = 0;
+  for (const { name, text } of pages) {
+    const lines = [...text.matchAll(/(?:^|`|\$ )(?:sudo )?(?:bin\/)?skerry ([^`\n]*)/gm)].map(
+      ([, words]) => words!,
+    );
+    for (const line of lines) {
+      const [own = ''] = line.split(/ -- | #|\s{2,}|…/);
+      const words = own.split(' ');
+      let command = program;
+      for (const word of words) command = command.commands.find((one) => one.name() === word) ?? command;
+      const known = new Set(['--help']);
+      for (let at: typeof program | null = command; at !== null; at = at.parent)
+        for (const { long } of at.options) if (long) known.add(long);
+      for (const [option] of own.matchAll(/(?<= )--[a-z][a-z-]*/g)) {
+        seen++;
+        if (!known.has(option)) wrong.push(`${name}: skerry ${own}`);
+      }
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(seen).toBeGreaterThan(60);
+});
+
+test('every whole manifest that a page or an example shows is one that is taken', () => {
+  const wrong: string[] = [];
+  let seen = 0;
+  const examples = filesBelow(join(root, 'examples'), /\.yaml$/)
+    .map((file) => ({ name: relative(root, file), text: readFileSync(file, 'utf8') }))
+    .filter(({ text }) => !/^kind: Lab$/m.test(text)); // `skerry lab` reads those, and its tests do
+  const shown = pages.flatMap(({ name, text }) =>
+    [...text.matchAll(/^```yaml\n([\s\S]*?)^```/gm)]
+      .map(([, block]) => ({ name, text: block! }))
+      .filter((block) => block.text.startsWith('apiVersion:') && !/^kind: Lab$/m.test(block.text)),
+  );
+  for (const { name, text } of [...examples, ...shown]) {
+    seen++;
+    try {
+      parseManifests(text);
+    } catch (error) {
+      wrong.push(`${name}: ${JSON.stringify((error as SkerryError).details)}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(seen).toBeGreaterThan(12);
 });
 
 test('every error code is used somewhere besides the registry', () => {
