@@ -44,8 +44,11 @@ const hooks: BrokerHooks = {
   disconnected: () => undefined,
 };
 
-async function startBroker(limits: Partial<BrokerLimits> = {}): Promise<void> {
-  const listen = [{ protocol: 'mqtt', host: '127.0.0.1', port: 0 }] as const;
+async function startBroker(
+  limits: Partial<BrokerLimits> = {},
+  protocol: 'mqtt' | 'ws' = 'mqtt',
+): Promise<void> {
+  const listen = [{ protocol, host: '127.0.0.1', port: 0 }];
   broker = await createBroker({ folder, hooks, listen, limits });
   port = (await broker.start())[0]!.port;
 }
@@ -320,6 +323,36 @@ const CONNECT = Buffer.from([
   ...[0, 4, 0x65, 0x76, 0x69, 0x6c, 0, 6, ...Buffer.from('secret')],
 ]);
 
+/** The same with MQTT 5 and a session that stays for a minute. */
+const CONNECT_5 = Buffer.concat([
+  Buffer.from([0x10, 34, ...CONNECT.subarray(2, 8), 5, ...CONNECT.subarray(9, 12)]),
+  Buffer.from([5, 0x11, 0, 0, 0, 60, ...CONNECT.subarray(12)]),
+]);
+const PACKETS = [
+  [0x30, 5, 0, 1, 0x61, 0x78, 0x79],
+  [0x32, 7, 0, 1, 0x61, 0, 7, 0x78, 0x79],
+  [0x35, 7, 0, 1, 0x61, 0, 8, 0x78, 0x79],
+  [0x32, 12, 0, 1, 0x61, 0, 9, 5, 2, 0, 0, 0, 60, 0x78],
+  [0x32, 10, 0, 1, 0x61, 0, 9, 3, 0x23, 0, 1, 0x78],
+  [0x62, 2, 0, 8],
+  [0x40, 2, 0, 1],
+  [0x50, 2, 0, 1],
+  [0x82, 8, 0, 3, 0, 3, 0x61, 0x2f, 0x23, 1],
+  [0x82, 9, 0, 3, 0, 0, 3, 0x61, 0x2f, 0x23, 2],
+  [0xa2, 7, 0, 4, 0, 3, 0x61, 0x2f, 0x23],
+  [0xc0, 0],
+  [0xe0, 0],
+  [0xe0, 2, 4, 0],
+].map((bytes) => Buffer.from(bytes));
+/** Whole numbers below a bound, the same for the same seed (a linear congruential generator). */
+function drawFrom(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
 test('a claim of 256 MB, a packet of no kind, a second CONNECT and a topic of 64 KB end their connection, and no other', async () => {
   const calm = await device('calm');
   const topic = Buffer.alloc(65_535, 0x61);
@@ -335,6 +368,44 @@ test('a claim of 256 MB, a packet of no kind, a second CONNECT and a topic of 64
   await calm.client.publishAsync('t', 'unharmed', { qos: 1 });
   expect(taken.map(({ payload }) => Buffer.from(payload).toString())).toEqual(['unharmed']);
   expect(broker.counts().malformed).toBe(6);
+});
+
+test.each(['//', '/other', '/%', 'http://[', '*'])('a WebSocket for %s is refused', async (path) => {
+  await broker.stop();
+  await startBroker({}, 'ws');
+  const upgrade = ['Host: a', 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13'];
+  const key = `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`;
+  expect(await raw(Buffer.from([`GET ${path} HTTP/1.1`, ...upgrade, key, '', ''].join('\r\n')))).toBe(true);
+  expect(broker.counts().connections).toBe(0);
+});
+
+test('any damage to what clients send ends at most the connection that sent it', async () => {
+  const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+  await broker.stop();
+  await startBroker({ connectMs: 20_000 });
+  const calm = await device('calm');
+  const draw = drawFrom(seed);
+  for (let round = 0; round < Number(process.env.FUZZ_ROUNDS ?? 25); round++) {
+    const hostile = Array.from({ length: 40 }, () => {
+      const packets = Array.from({ length: 1 + draw(4) }, () => PACKETS[draw(PACKETS.length)]!);
+      const connect = draw(2) === 0 ? CONNECT : CONNECT_5;
+      const whole = Buffer.concat([...(draw(8) > 0 ? [connect] : []), ...packets]);
+      for (let damages = draw(6); damages > 0; damages--)
+        whole[draw(4) > 0 ? connect.length + draw(whole.length) : draw(whole.length)] = draw(256);
+      const socket = connectSocket(port, '127.0.0.1');
+      sockets.push(socket);
+      return new Promise<void>((resolve) => {
+        socket.on('error', () => undefined).on('close', () => resolve());
+        socket.resume().end(draw(4) > 0 ? whole : whole.subarray(0, draw(whole.length)));
+      });
+    });
+    await Promise.all(hostile);
+    await calm.client.publishAsync('calm', `${round}`, { qos: 1 });
+  }
+  const told = taken.filter(({ topic, device: from }) => topic === 'calm' && from === 'calm');
+  expect(told.length, `FUZZ_SEED=${seed}`).toBe(Number(process.env.FUZZ_ROUNDS ?? 25));
+  expect(broker.counts().malformed).toBeGreaterThan(0);
+  expect(calm.client.connected).toBe(true);
 });
 
 test('who says nothing is not waited for', async () => {

@@ -42,7 +42,7 @@ export function webSockets(take: Take): (request: IncomingMessage, socket: Duple
       offered.has('mqtt') ? 'mqtt' : offered.has('mqttv3.1') ? 'mqttv3.1' : false,
   });
   return (request, socket, head) => {
-    if (new URL(request.url ?? '/', 'http://localhost').pathname !== '/mqtt') {
+    if ((request.url ?? '').split('?')[0] !== '/mqtt') {
       socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
       return;
     }
