@@ -425,6 +425,24 @@ test('too many retained topics and too many subscriptions are refused, counted, 
   expect(mouth.client.connected).toBe(true);
 });
 
+test('100,000 retained topics and a storm of wildcards: what is beyond the limits is counted, and others are served', async () => {
+  await broker.stop();
+  await startBroker({ connectMs: 30_000, retainedMessages: 2000 });
+  const publishes = Array.from({ length: 100_000 }, (_, at) => {
+    const topic = Buffer.from(`storm/${at % 100}/${at}`);
+    return Buffer.concat([Buffer.from([0x31, 3 + topic.length, 0, topic.length]), topic, Buffer.from('x')]);
+  });
+  expect(await raw(Buffer.concat([CONNECT, ...publishes, Buffer.from([0xe0, 0])]))).toBe(true);
+  expect(broker.counts()).toMatchObject({ received: 100_000, retainedRefused: 98_000, malformed: 0 });
+  const [calm, ...storm] = await Promise.all(['calm', 'a', 'b', 'c', 'd'].map((name) => device(name)));
+  const filters = ['#', '+/+/+', 'storm/#', ...Array.from({ length: 97 }, (_, at) => `+/${at}/+`)];
+  const asked = storm.map(({ client }) => client.subscribeAsync(filters));
+  await calm!.client.publishAsync('calm', 'unharmed', { qos: 1 });
+  await Promise.all(asked);
+  await eventually('all that is retained', () => storm.every(({ heard }) => heard.length >= 2000));
+  expect(storm.every(({ client }) => client.connected)).toBe(true);
+});
+
 test('a device that never reads holds no more than its limits, and others are served', async () => {
   await broker.stop();
   await startBroker({ unsentBytes: 64 * 1024, queuedMessages: 50 });

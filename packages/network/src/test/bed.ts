@@ -18,7 +18,7 @@ import {
   run,
   startDaemon,
 } from '@skerry/host';
-import { newId } from '@skerry/model';
+import { canonicalAddress, newId } from '@skerry/model';
 import {
   type AttachRequest,
   address6Of,
@@ -182,8 +182,8 @@ export async function outsideHost(): Promise<Outside> {
     throw new Error(failures.map((failure) => failure.text).join('; '));
   }
   return {
-    ...{ netns, hostAddress: `${base}.1`, address: `${base}.2` },
-    ...{ hostAddress6: `${base6}1`, address6: `${base6}2`, close },
+    ...{ netns, hostAddress: `${base}.1`, address: `${base}.2`, close },
+    ...{ hostAddress6: canonicalAddress(`${base6}1`), address6: canonicalAddress(`${base6}2`) },
   };
 }
 
