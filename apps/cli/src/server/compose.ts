@@ -37,6 +37,9 @@ import { builtPath, devicesScript } from './layout.ts';
 import type { Logger } from './log.ts';
 import { subnetOf } from './subnet.ts';
 
+/** What was wished and what became of it can be written on a disk that guests have filled, for some hundred small writes. */
+const STORE_RESERVE_BYTES = 4 * 1024 * 1024;
+
 /** The node of the machine that the controller itself runs on. */
 export const NODE_NAME = 'local';
 
@@ -152,7 +155,9 @@ export async function composeNode(
     ...composeRuntimes(identity, choice, images, logger),
     ...(options.sim ? [createSimRuntime({ records: openSimFolder(join(identity.runDir, 'sim')) })] : []),
   ];
-  const ledger = openSqliteStore({ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100 });
+  const ledger = openSqliteStore({
+    ...{ path: join(identity.dataDir, 'ledger.db'), keepRevisions: 100, reserveBytes: STORE_RESERVE_BYTES },
+  });
   const { imageSource } = options;
   const agent = createAgent({
     nodeName: options.nodeName ?? NODE_NAME,
@@ -201,7 +206,9 @@ export function composeController(
   logger: Logger,
   nodeGraceMs?: number,
 ): { store: Store; controller: Controller } {
-  const store = openSqliteStore({ path: join(identity.dataDir, 'controller.db') });
+  const store = openSqliteStore({
+    ...{ path: join(identity.dataDir, 'controller.db'), reserveBytes: STORE_RESERVE_BYTES },
+  });
   const controller = createController({
     store,
     images,

@@ -31,6 +31,8 @@ export interface CommitTarget {
   /** It is durable; told in order, before the promises resolve. */
   committed(at: Revision, batches: readonly WatchBatch[]): void;
   translate(error: unknown): unknown;
+  /** After a commit that failed with this, as translated: whether it is worth another try. Never throws. */
+  relieve(error: unknown): boolean;
 }
 
 export interface CommitQueue {
@@ -79,10 +81,19 @@ export function createCommitQueue(startRevision: Revision, target: CommitTarget)
     return { answers, batches, at };
   };
 
+  const commitRelieved = (group: readonly Waiting[]) => {
+    try {
+      return commitAll(group);
+    } catch (error) {
+      if (!target.relieve(error)) throw error;
+      return commitAll(group);
+    }
+  };
+
   const settle = (group: readonly Waiting[]) => {
     let done: ReturnType<typeof commitAll>;
     try {
-      done = commitAll(group);
+      done = commitRelieved(group);
     } catch (error) {
       if (group.length === 1) group[0]!.reject(error);
       else for (const one of group) settle([one]);

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { expect, test, vi } from 'vitest';
 import { createHandClock, put } from '../conformance/bed.ts';
 import type { Store } from '../port.ts';
@@ -70,6 +71,45 @@ test.skipIf(!root)(
       try {
         const keys = (await again.list('/')).entries.map((entry) => entry.key);
         expect(keys).toEqual([...acknowledged, '/after'].sort());
+      } finally {
+        await again.close();
+      }
+    }),
+);
+
+test.skipIf(!root)(
+  `a store with a reserve goes on with small writes while others hold all of the disk, and after a crash ${NEEDS}`,
+  () =>
+    onSmallDisk(async (folder) => {
+      const path = join(folder, 'store.db');
+      const options = { path, keepRevisions: 100, reserveBytes: 512 * 1024 };
+      const fill = () => {
+        for (;;) appendFileSync(join(folder, 'ballast'), Buffer.alloc(4096));
+      };
+      const store = openSqliteStore(options);
+      try {
+        expect(fill).toThrow('ENOSPC');
+        // more than the log holds, again and again
+        for (let at = 0; at < 3000; at++) await put(store, `/k/${at % 20}`, 'x'.repeat(500));
+        expect((await store.list('/k/')).entries).toHaveLength(20);
+        // what is larger than the reserve is refused, and small writes go on
+        await expect(put(store, '/large', 'x'.repeat(1_500_000))).rejects.toMatchObject({
+          code: 'store_full',
+        });
+        await put(store, '/after', 'small');
+        truncateSync(join(folder, 'ballast'), 0);
+      } finally {
+        await store.close();
+      }
+      // ended while the reserve was being made
+      const db = new Database(path);
+      db.exec('CREATE TABLE reserve (content BLOB); INSERT INTO reserve VALUES (zeroblob(100000))');
+      db.close();
+      const again = openSqliteStore(options);
+      try {
+        expect(fill).toThrow('ENOSPC');
+        for (let at = 0; at < 300; at++) await put(again, `/k/${at % 20}`, 'y'.repeat(500));
+        expect((await again.get('/after'))?.value).toBe('small');
       } finally {
         await again.close();
       }

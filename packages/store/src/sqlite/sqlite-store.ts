@@ -11,6 +11,7 @@ import type { Revision, Store } from '../port.ts';
 import { createWatchHub } from '../watch-hub.ts';
 import { createCommitQueue } from './commit-queue.ts';
 import { type Db, openDb, translate } from './db.ts';
+import { createReserve } from './reserve.ts';
 import { createTables } from './tables.ts';
 
 export interface SqliteStoreOptions extends WindowLimits {
@@ -19,11 +20,16 @@ export interface SqliteStoreOptions extends WindowLimits {
   readonly leaseClock?: LeaseClock;
   /** Events that a watcher may leave unread. Default 20,000. */
   readonly watchLimitEvents?: number;
+  /** Room for small writes on the days when the file system has none: in the file, and in its log. Default: none. */
+  readonly reserveBytes?: number;
 }
 
-/** Unused pages (4 KiB each) that the file may keep. Of more, half are given back with each cut of the log, up to 8 MiB. */
+/** Unused pages (4 KiB each) that the file may keep, beside its reserve. Of more, half are given back with each cut of the log, up to 8 MiB. */
 const SPARE_PAGES = 1024;
 const GIVE_BACK_PAGES = 2048;
+/** How often the reserve is looked after. */
+const COMMITS_PER_LOOK = 64;
+const isFull = (error: unknown) => error instanceof SkerryError && error.code === 'store_full';
 
 /** Errors: store_corrupt, store_locked, store_full, data_folder_invalid. */
 export function openSqliteStore(options: SqliteStoreOptions): Store {
@@ -41,6 +47,8 @@ function createSqliteStore(db: Db, options: SqliteStoreOptions): Store {
   const tables = createTables(db);
   const window = createChangeWindow(tables.meta('compacted'), options);
   for (const weight of tables.weights()) window.add(weight);
+  const reserve = createReserve(db, options);
+  reserve.topUp();
   let closed = false;
 
   const guard = () => {
@@ -69,7 +77,7 @@ function createSqliteStore(db: Db, options: SqliteStoreOptions): Store {
       cut = window.due();
       if (cut === undefined) return;
       forgetUpTo(cut);
-      const spare = tables.sparePages();
+      const spare = tables.sparePages() - reserve.pages;
       if (spare > SPARE_PAGES) tables.giveBack(Math.min(spare >> 1, GIVE_BACK_PAGES));
     },
     finish(at) {
@@ -87,7 +95,9 @@ function createSqliteStore(db: Db, options: SqliteStoreOptions): Store {
       if (cut !== undefined) window.cut(cut);
       for (const { events } of batches) window.add(weigh(events));
       for (const batch of batches) hub.publish(batch);
+      if (queue.commits % COMMITS_PER_LOOK === 0) reserve.topUp();
     },
+    relieve: (error) => reserve.pages > 0 && isFull(error) && reserve.restartLog(),
     translate: (error) => translate(error, path),
   });
 
@@ -152,6 +162,7 @@ function createSqliteStore(db: Db, options: SqliteStoreOptions): Store {
         }
         tables.giveBack();
         db.pragma('wal_checkpoint(TRUNCATE)');
+        reserve.topUp();
       });
     },
     stats: () => ({
