@@ -236,3 +236,28 @@ test('who looks sees each message at each place', async () => {
   ending.abort();
   expect((await lines.next()).done).toBe(true);
 });
+
+test('a message that comes while a turn finds nothing to read is led through in the next', async () => {
+  let isLate = false;
+  flow = await openFlow({
+    ...options({}),
+    async openQueue(path, ...more) {
+      const queue = await openQueue(path, ...more);
+      if (!path.endsWith('input')) return queue;
+      const read = queue.read.bind(queue);
+      queue.read = async (...args) => {
+        const entries = await read(...args);
+        if (entries.length > 0 || isLate) return entries;
+        isLate = true;
+        void flow!.take(message(2));
+        return entries;
+      };
+      return queue;
+    },
+  });
+  await flow.take(message(0));
+  await arrived(1);
+  await flow.take(message(1)); // so soon after a checkpoint the next has a turn of its own, which has nothing to read
+  await arrived(3);
+  expect(out()).toEqual(['m-0', 'm-1', 'm-2']);
+});

@@ -158,14 +158,13 @@ class StreamFlow implements Flow {
   async #turnOnce(signal: AbortSignal): Promise<void> {
     this.#midway = true;
     await this.#tick(signal);
+    const { lastPosition } = this.#input.status(); // before it is read: what comes meanwhile is for the next turn
     const entries = await this.#input.read(this.#position, BATCH);
     const messages = entries.map((entry) => entryMessage(entry, this.#options.project));
     await this.#lead(messages, signal);
-    const { lastPosition } = this.#input.status();
     const reached = entries.at(-1)?.position;
     // Where nothing is to be read up to the end, it was dropped or is damaged.
-    if (reached !== undefined) this.#position = reached;
-    else if (lastPosition > this.#position && entries.length === 0) this.#position = lastPosition;
+    this.#position = reached ?? Math.max(this.#position, lastPosition);
     if (messages.length > 0) this.#changed = true;
     this.#midway = false;
     if (this.#position >= this.#again) this.#outlets.settled();

@@ -90,8 +90,9 @@ export class Outlet {
       await queue.more(after, signal);
       if (signal.aborted) return;
       try {
+        const { lastPosition } = queue.status(); // before it is read: what comes meanwhile is for the next turn
         const entries = await queue.read(after, { count: this.#options.sink.batch, bytes: BATCH_BYTES });
-        const last = entries.at(-1)?.position ?? queue.status().lastPosition;
+        const last = entries.at(-1)?.position ?? lastPosition; // what can not be read was dropped or is damaged
         if (entries.length > 0) await this.#deliver(entries, signal);
         queue.acknowledge(last);
         after = last;
