@@ -214,7 +214,13 @@ export class VmGuests {
       throw error;
     }
     await Promise.race([this.watch(uid).live.settled, pause(SETTLE_LIMIT_MS, undefined, { ref: false })]);
-    const state = await this.state(uid);
+    let state = await this.state(uid);
+    // One that ends at once closes its monitor before its process is gone.
+    const process = state.state === 'running' && !this.watch(uid).qmp ? folder.process() : undefined;
+    if (process && (await waitForEnd(process, END_LIMIT_MS, signal))) {
+      await exitFileOf(folder);
+      state = await this.state(uid);
+    }
     if (state.state === 'running' && !this.watch(uid).qmp) {
       this.#forget(uid);
       await clearGuest(folder);
